@@ -1,0 +1,46 @@
+// What a schema cannot say: settings that must fit each other.
+import { UserError } from '../errors.ts';
+import { planLayers } from '../model/layer-plan.ts';
+import type { FamilyMap, Locate } from './families.ts';
+import type { Config } from './schema.ts';
+
+/** @throws UserError with file, line, value and mend */
+export function checkConfig(config: Config, map: FamilyMap, locate: Locate): void {
+  const { model, router } = config;
+  const refuse = (path: string[], why: string): never => {
+    throw new UserError(`${locate(path)}: ${why}`);
+  };
+  if (model.num_experts_per_tok > map.numExperts)
+    refuse(
+      ['model', 'num_experts_per_tok'],
+      `num_experts_per_tok ${model.num_experts_per_tok} is more than the ${map.numExperts} experts of '${config.families.name}'; choose at most ${map.numExperts}.`,
+    );
+  if (model.hidden_size % model.num_attention_heads !== 0 || (model.hidden_size / model.num_attention_heads) % 2 !== 0)
+    refuse(
+      ['model', 'hidden_size'],
+      `hidden_size ${model.hidden_size} does not split into ${model.num_attention_heads} heads of even width; use a multiple of ${2 * model.num_attention_heads}.`,
+    );
+  if (model.num_attention_heads % model.num_key_value_heads !== 0)
+    refuse(
+      ['model', 'num_key_value_heads'],
+      `num_key_value_heads ${model.num_key_value_heads} does not divide num_attention_heads ${model.num_attention_heads}; choose a divisor.`,
+    );
+  if (config.data.sequence_length > model.max_position_embeddings)
+    refuse(
+      ['data', 'sequence_length'],
+      `sequence_length ${config.data.sequence_length} is more than max_position_embeddings ${model.max_position_embeddings}; lower it or raise the limit.`,
+    );
+  const layers = planLayers(model.moe_layers, model.num_hidden_layers);
+  if ('error' in layers) refuse(['model', 'moe_layers'], layers.error);
+  if (router.kind === 'language' && model.num_experts_per_tok !== 1)
+    refuse(
+      ['model', 'num_experts_per_tok'],
+      `the language router sends each token to one expert; set num_experts_per_tok to 1.`,
+    );
+  const hopeful = router.kind === 'top-k' && router.train_mode !== 'free';
+  if (hopeful)
+    refuse(
+      ['router', 'train_mode'],
+      `router top-k cannot be ${router.train_mode}; use kind hybrid-k, or set train_mode to free.`,
+    );
+}
