@@ -1,0 +1,139 @@
+// Chooses the tfjs backend that everything runs on, and says why.
+// wasm: tfjs-backend-wasm (one thread, SIMD) with our host kernels. cpu: tfjs in plain JavaScript, the oracle.
+// tensorflow: @tensorflow/tfjs-node-gpu or -node, optional packages that are imported only when asked for.
+
+import { createRequire } from 'node:module';
+import { UserError } from '../errors.ts';
+import { shareIdentity } from './host.ts';
+import { tf } from './tf.ts';
+
+export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
+export type BackendName = (typeof BACKEND_NAMES)[number];
+
+/** One backend that could be taken, whether it works here, and one sentence for people. */
+export interface Candidate {
+  name: Exclude<BackendName, 'auto'>;
+  works: boolean;
+  why: string;
+}
+
+/** The backend in use, why it was taken, and what was known of each candidate. */
+export interface Selection {
+  name: string;
+  why: string;
+  candidates: Candidate[];
+}
+
+const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
+
+/** Takes the named backend, or the best that works for `auto`. Must run before the first tensor is made.
+ *  @throws UserError when the name is unknown or that backend does not work on this machine. */
+export async function selectBackend(name: BackendName): Promise<Selection> {
+  if (!BACKEND_NAMES.includes(name)) {
+    throw new UserError(`Backend '${name}' is not known; choose one of ${BACKEND_NAMES.join(', ')}.`);
+  }
+  const candidates = await listCandidates(name);
+  const order = name === 'auto' ? ['wasm', 'cpu'] : [name];
+  const chosen = candidates.find(candidate => candidate.works && order.includes(candidate.name));
+  if (!chosen) {
+    const refused = candidates.find(candidate => candidate.name === name);
+    throw new UserError(
+      `Backend '${name}' cannot be used: ${refused?.why ?? 'nothing works here'} Try --backend auto.`,
+    );
+  }
+  await quietly(() => tf.setBackend(chosen.name));
+  return { name: chosen.name, why: chosen.why, candidates };
+}
+
+/** Candidates from best to worst. Only the tensorflow package is loaded on demand, as it takes the process over. */
+async function listCandidates(asked: BackendName): Promise<Candidate[]> {
+  return [
+    {
+      name: 'native',
+      works: false,
+      why: 'The native C kernels are not in this version.',
+    },
+    await wasmCandidate(),
+    {
+      name: 'webgpu',
+      works: false,
+      why: 'The WebGPU kernels are not in this version.',
+    },
+    await tensorflowCandidate(asked === 'tensorflow'),
+    cpuCandidate(),
+  ];
+}
+
+async function wasmCandidate(): Promise<Candidate> {
+  const failure = await quietly(async () => {
+    try {
+      await import('@tensorflow/tfjs-backend-wasm');
+      if (!(await tf.setBackend('wasm'))) return 'the module did not start';
+      shareIdentity();
+      return null;
+    } catch (error) {
+      return firstLine(error);
+    }
+  });
+  if (failure !== null) return { name: 'wasm', works: false, why: `WebAssembly does not start here: ${failure}.` };
+  const simd = tf.env().get('WASM_HAS_SIMD_SUPPORT') ? 'with SIMD' : 'without SIMD';
+  return {
+    name: 'wasm',
+    works: true,
+    why: `WebAssembly on one thread ${simd}: the fastest that needs no installation.`,
+  };
+}
+
+async function tensorflowCandidate(load: boolean): Promise<Candidate> {
+  const installed = TENSORFLOW_PACKAGES.find(isInstalled);
+  if (!installed) {
+    const why = `Neither ${TENSORFLOW_PACKAGES.join(' nor ')} is installed (both download a library at install).`;
+    return { name: 'tensorflow', works: false, why };
+  }
+  if (!load) return { name: 'tensorflow', works: true, why: `${installed} is installed; choose it by name.` };
+  try {
+    await quietly(() => import(installed));
+    return { name: 'tensorflow', works: true, why: `${installed} is installed and loads.` };
+  } catch (error) {
+    return { name: 'tensorflow', works: false, why: `${installed} does not load: ${firstLine(error)}.` };
+  }
+}
+
+function cpuCandidate(): Candidate {
+  const backend = tf.findBackend('cpu') as { firstUse?: boolean } | null;
+  if (backend) backend.firstUse = false; // else the first tensor prints an advertisement
+  return { name: 'cpu', works: backend !== null, why: 'Plain JavaScript: slow, works everywhere, the reference.' };
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    createRequire(import.meta.url).resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs `f` with the console shut, and takes back the process-wide error handlers that Emscripten installs. */
+async function quietly<T>(f: () => Promise<T>): Promise<T> {
+  const { log, warn, error, info } = console;
+  const events = ['uncaughtException', 'unhandledRejection'] as const;
+  const before = events.map(event => new Set(process.listeners(event as 'uncaughtException')));
+  const silent = () => {};
+  Object.assign(console, { log: silent, warn: silent, error: silent, info: silent });
+  try {
+    return await f();
+  } finally {
+    Object.assign(console, { log, warn, error, info });
+    events.forEach((event, i) => {
+      for (const listener of process.listeners(event as 'uncaughtException')) {
+        if (!before[i].has(listener)) process.removeListener(event, listener);
+      }
+    });
+  }
+}
+
+const firstLine = (error: unknown): string =>
+  String((error as Error)?.message ?? error)
+    .split('\n')[0]
+    .replace(/\.$/, '');

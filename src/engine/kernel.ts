@@ -1,0 +1,32 @@
+// How an operation finds its fast form: kernels are registered in tfjs under one name per operation and backend.
+// An operation asks for its kernel on the current backend and falls back to its plain-tfjs reference. A C or WGSL
+// kernel registered under the same name is picked up with no change to the operation or the model.
+
+import type { Tensor, TensorInfo } from './tf.ts';
+import { tf } from './tf.ts';
+
+/** Whether the current backend has a kernel of this name. */
+export const hasKernel = (name: string): boolean => tf.getKernel(name, tf.getBackend()) != null;
+
+/** Runs a kernel of the current backend. `attributes` may hold host arrays. Returns all its outputs. */
+export function runKernel(name: string, inputs: Record<string, Tensor>, attributes: object = {}): Tensor[] {
+  const outputs = tf.engine().runKernel(name, inputs, attributes as Record<string, never>) as TensorInfo | TensorInfo[];
+  return (Array.isArray(outputs) ? outputs : [outputs]) as Tensor[];
+}
+
+/** An operation with its own gradient.
+ *  `forward` returns the value and the tensors that the gradient needs; it is run without a tape.
+ *  `backward` receives the gradient of the value and those tensors and returns one new tensor per input. */
+export function withGradient<T extends Tensor>(
+  inputs: Tensor[],
+  forward: () => { value: T; saved: Tensor[] },
+  backward: (gradient: T, saved: Tensor[]) => Tensor[],
+): T {
+  const operation = tf.customGrad((...parts) => {
+    const save = parts[inputs.length] as (tensors: Tensor[]) => void;
+    const { value, saved } = forward();
+    save(saved);
+    return { value, gradFunc: (dy: Tensor, kept: Tensor[]) => tf.tidy(() => backward(dy as T, kept)) };
+  });
+  return operation(...inputs) as T;
+}

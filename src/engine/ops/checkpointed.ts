@@ -1,0 +1,28 @@
+// Gradient checkpointing (Chen et al. 2016): keep only the inputs, compute again during the backward pass.
+import { withGradient } from '../kernel.ts';
+import type { Tensor } from '../tf.ts';
+import { tf } from '../tf.ts';
+
+interface TapeState {
+  activeTape: unknown;
+}
+
+/** f(...inputs) whose inner tensors are not kept for the gradient. Every tensor that needs a gradient, weights too,
+ *  must be among `inputs`: what f reads by closure gets none. f must be repeatable. */
+export function checkpointed<T extends Tensor>(f: (...inputs: Tensor[]) => T, inputs: Tensor[]): T {
+  return withGradient(
+    inputs,
+    () => ({ value: f(...inputs), saved: inputs }),
+    (gradient, kept) => gradientsOf(f, kept, gradient),
+  );
+}
+
+function gradientsOf<T extends Tensor>(f: (...inputs: Tensor[]) => T, inputs: Tensor[], gradient: T): Tensor[] {
+  const state = (tf.engine() as unknown as { state: TapeState }).state;
+  const outerTape = state.activeTape; // tfjs starts a nested tape over the outer one and then drops it
+  try {
+    return tf.grads(f)(inputs, gradient);
+  } finally {
+    state.activeTape = outerTape;
+  }
+}
