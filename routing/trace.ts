@@ -1,6 +1,7 @@
 // Trace schema, version 1: what analysis reads. Written by `moe analyze-routing`, readable by anyone (Parquet).
 // One row per routed slot; the exact counts (layer × language × expert) are always written beside it.
-// Padding is never written. analysis/ may import this file and nothing else of the program.
+// The slots of one token in one layer are adjacent rows, first choice first. Padding is never written.
+// analysis/ may import this file and nothing else of the program. Every column is described in docs/trace.md.
 
 export const TRACE_VERSION = 1;
 

@@ -20,6 +20,17 @@ export interface RouteOptions {
   hintBias: number;
   /** Loss-free balancing bias b_E: added to the scores for selection only, never to the gates. */
   selectionBias_E?: Float32Array;
+  /** Hash routing only: which fixed hash, and whether gates are 1/k (no learned router, the default) or probabilities. */
+  hash?: { seed: number; gate: 'equal' | 'probability' };
+}
+
+/** Which experts were chosen, on the host: what every pure selector answers. */
+export interface Selection {
+  /** [T·k] chosen experts, −1 "no expert". */
+  expertId_TK: Int32Array;
+  k: number;
+  /** [T·k] gates that do not come from the router (language-specific, hash); negative: take the probability. */
+  fixedGate_TK?: Float32Array;
 }
 
 /** What is known of each token besides its hidden state. Padding: language expert −1, `counted_T` 0. */

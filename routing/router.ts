@@ -1,0 +1,107 @@
+// The router's decision for one layer: logits in, chosen experts and differentiable gates out. No weights move here.
+//   p = softmax(z) over all E, in fp32;  S = selector(p);  gate_j = p[S_j], or p[S_j] / Σ p[S] when normalised.
+// The choice is made on the host from p, so the integers are a pure function of the scores; gradients flow through p alone.
+// Shapes: T tokens, E experts, k experts per token.
+import { type Tensor2D, tf } from '../src/engine/tf.ts';
+import { UserError } from '../src/errors.ts';
+import { expertChoice } from './expert-choice.ts';
+import { hashRouting } from './hash.ts';
+import { hybridK } from './hybrid-k.ts';
+import { languageSpecific } from './language.ts';
+import { topK } from './top-k.ts';
+import type { RouteOptions, RouterKind, Routing, RoutingMode, Selection, TokenInfo } from './types.ts';
+
+/** The modes each kind has a meaning for. */
+const MODES: Record<RouterKind, readonly RoutingMode[]> = {
+  'top-k': ['free', 'hinted'],
+  'hybrid-k': ['free', 'hinted', 'forced'],
+  language: ['free', 'hinted', 'forced'],
+  'expert-choice': ['free', 'hinted'],
+  hash: ['free'],
+};
+
+/** Routes T tokens from their router logits [T, E] (the hint is added here, not by the caller).
+ *  Throws UserError for k above E, a mode the kind has no meaning for, and missing or impossible language experts. */
+export function route(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Routing {
+  const numExperts = logits_TE.shape[1];
+  checkOptions(numExperts, tokens, options);
+  let selection: Selection | undefined;
+  const [gate_TK, probabilities_TE] = tf.tidy(() => {
+    const p_TE = tf.softmax(options.mode === 'hinted' ? addHint(logits_TE, tokens, options.hintBias) : logits_TE);
+    selection = select(p_TE.dataSync() as Float32Array, numExperts, tokens, options);
+    return [chosenGates(p_TE, selection, options.normalise), p_TE];
+  });
+  const { expertId_TK, k } = selection!;
+  return { expertId_TK, gate_TK, probabilities_TE, k };
+}
+
+function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, options: RouteOptions): Selection {
+  const { kind, k, mode, selectionBias_E } = options;
+  if (kind === 'hash') return hashRouting(tokens.tokenId_T, numExperts, k, options.hash ?? { seed: 0, gate: 'equal' });
+  // A bias on a whole column cannot change which tokens an expert prefers, so expert choice ignores it.
+  if (kind === 'expert-choice') return expertChoice(p_TE, numExperts, k, tokens.counted_T);
+  const score_TE = selectionBias_E ? p_TE.map((p, i) => p + selectionBias_E[i % numExperts]) : p_TE;
+  const languageExpert_T =
+    mode === 'forced' ? tokens.languageExpert_T! : new Int32Array(tokens.counted_T.length).fill(-1);
+  if (kind === 'language') return languageSpecific(score_TE, numExperts, languageExpert_T);
+  const expertId_TK =
+    mode === 'forced' ? hybridK(score_TE, numExperts, k, languageExpert_T) : topK(score_TE, numExperts, k);
+  return { expertId_TK, k };
+}
+
+/** Chosen probabilities [T, k] as a one-hot sum, so that the gradient is the same sum backwards; empty slots are 0. */
+function chosenGates(p_TE: Tensor2D, { expertId_TK, k, fixedGate_TK }: Selection, normalise: boolean): Tensor2D {
+  const [tokens, numExperts] = p_TE.shape;
+  const learned_TKE = new Float32Array(expertId_TK.length * numExperts);
+  expertId_TK.forEach((e, slot) => {
+    if (e >= 0 && !(fixedGate_TK && fixedGate_TK[slot] >= 0)) learned_TKE[slot * numExperts + e] = 1;
+  });
+  const p_T1E = p_TE.reshape([tokens, 1, numExperts]);
+  let gate_TK = p_T1E.mul(tf.tensor3d(learned_TKE, [tokens, k, numExperts])).sum<Tensor2D>(2);
+  if (fixedGate_TK)
+    gate_TK = gate_TK.add(
+      tf.tensor2d(
+        fixedGate_TK.map(gate => Math.max(gate, 0)),
+        [tokens, k],
+      ),
+    );
+  if (!normalise) return gate_TK;
+  const mass_T1 = gate_TK.sum<Tensor2D>(1, true);
+  const massless_T1 = mass_T1.equal(0).cast('float32');
+  return gate_TK.div(mass_T1.add(massless_T1)); // a token without any mass keeps gates of 0 instead of 0/0
+}
+
+/** Adds the bonus to the logit of each token's language expert; tokens of unknown language are left alone. */
+function addHint(logits_TE: Tensor2D, tokens: TokenInfo, hintBias: number): Tensor2D {
+  const [count, numExperts] = logits_TE.shape;
+  const hint_TE = new Float32Array(count * numExperts);
+  tokens.languageExpert_T!.forEach((languageExpert, t) => {
+    if (languageExpert >= 0) hint_TE[t * numExperts + languageExpert] = hintBias;
+  });
+  return logits_TE.add(tf.tensor2d(hint_TE, [count, numExperts]));
+}
+
+function checkOptions(numExperts: number, { languageExpert_T }: TokenInfo, { kind, k, mode }: RouteOptions): void {
+  if (!Number.isInteger(k) || k < 1 || k > numExperts) {
+    throw new UserError(
+      `k = ${k} experts per token is impossible with ${numExperts} experts: choose 1 to ${numExperts}.`,
+    );
+  }
+  if (kind === 'language' && k !== 1) {
+    throw new UserError(`Language-specific routing uses one expert per token but k = ${k}: set k to 1.`);
+  }
+  if (!MODES[kind].includes(mode)) {
+    throw new UserError(`Router ${kind} has no mode ${mode}: use ${MODES[kind].join(' or ')}, or router hybrid-k.`);
+  }
+  if (mode === 'free') return;
+  if (!languageExpert_T) {
+    throw new UserError(`Routing mode ${mode} needs the language of each token but none was given: use mode free.`);
+  }
+  const wrong = languageExpert_T.findIndex(e => e >= numExperts);
+  if (wrong >= 0) {
+    throw new UserError(
+      `Token ${wrong} asks for language expert ${languageExpert_T[wrong]} but the layer has ${numExperts} experts: ` +
+        'use the families file that the model was trained with.',
+    );
+  }
+}
