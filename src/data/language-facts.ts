@@ -71,7 +71,22 @@ const table: Record<string, LanguageFacts> = {
   ig: { udhr: 'ibo', intl: 'ig', cld3: 'ig', franc: 'ibo' },
   rw: { udhr: 'kin', intl: 'rw', franc: 'kin' },
   ha: { udhr: 'hau_3', intl: 'ha', cld3: 'ha', franc: 'hau' },
+  // Not of the 50: near kin that the identifiers confuse with one of them.
+  ku: { udhr: 'kmr', intl: 'ku', cld3: 'ku', franc: 'kmr' },
+  st: { udhr: 'sot', intl: 'st', cld3: 'st', franc: 'sot' },
+  run: { udhr: 'run', intl: 'rn', franc: 'run' },
 };
+
+/** Other codes in use for the same language. */
+const ALIASES: Record<string, string> = { mn: 'ne', nb: 'no', iw: 'he', rn: 'run', cmn: 'zh' };
+
+/** The language of a list that a code names, also by another code in use for it (`mn` for the paper's `ne`, `nb`, `iw`). */
+export function findLanguage(code: string, languages: Language[]): Language | undefined {
+  const exact = languages.find(language => language.code === code);
+  if (exact !== undefined || !Object.hasOwn(ALIASES, code)) return exact;
+  const alias = languages.find(language => language.code === ALIASES[code]);
+  return code === 'mn' && alias?.script !== 'Cyrl' ? undefined : alias;
+}
 
 /** The facts of a language, `{}` when none are known. `ne` in Cyrillic is what ApolloMoE's table prints for Mongolian, so
  *  it reads Mongolian text, as `mn` does; `ne` in any other script is Nepali. */

@@ -29,6 +29,8 @@ export interface Document {
   item: string;
   /** NFC text without markup. */
   text: string;
+  /** A conversation's text in pieces (joined, they are `text`): tokenised one by one; only pieces to `learn` give labels. */
+  pieces?: { text: string; learn: boolean }[];
 }
 
 export interface Corpus {
@@ -65,6 +67,8 @@ export interface TokenDocument {
   source: string;
   item: string;
   ids: Int32Array;
+  /** Per id, 1 where it is to be learnt, 0 where it is only read (the questions of a conversation). Absent: all learnt. */
+  learn?: Uint8Array;
 }
 
 /** One micro-batch, all arrays row-major [B, S]. Labels are already shifted: label[t] is the token after input[t]. */
