@@ -1,5 +1,5 @@
 // The endless stream of training batches, and its cursor. The order of documents is a pure function of the seed, so the cursor
-// is a handful of counts and the window left over from the last batch; restoring it gives the same bits from there on.
+// is a handful of counts and the windows left over from the last batch; restoring it gives the same bits from there on.
 import { createHash } from 'node:crypto';
 import { UserError } from '../errors.ts';
 import { type DocumentOrder, fixedOrder, mixtureOrder, type OrderState } from './order.ts';
@@ -36,7 +36,7 @@ export function openStream(documents: TokenDocument[], options: StreamOptions, c
   return {
     next() {
       const { batch, rest } = packBatch(documents, take, options);
-      if (rest !== null) waiting.unshift(rest);
+      waiting.unshift(...rest);
       return batch;
     },
     state() {
