@@ -11,6 +11,10 @@ import { languageSpecific } from './language.ts';
 import { topK } from './top-k.ts';
 import type { RouteOptions, RouterKind, Routing, RoutingMode, Selection, TokenInfo } from './types.ts';
 
+/** A chosen mass below this is taken as this, so that a token without any mass gets gates of 0 instead of 0/0; its square,
+ *  which the gradient divides by, is still an fp32 number. */
+const LEAST_MASS = 1e-18;
+
 /** The modes each kind has a meaning for. */
 const MODES: Record<RouterKind, readonly RoutingMode[]> = {
   'top-k': ['free', 'hinted'],
@@ -67,8 +71,7 @@ function chosenGates(p_TE: Tensor2D, { expertId_TK, k, fixedGate_TK }: Selection
     );
   if (!normalise) return gate_TK;
   const mass_T1 = gate_TK.sum<Tensor2D>(1, true);
-  const massless_T1 = mass_T1.equal(0).cast('float32');
-  return gate_TK.div(mass_T1.add(massless_T1)); // a token without any mass keeps gates of 0 instead of 0/0
+  return gate_TK.div(mass_T1.maximum(LEAST_MASS));
 }
 
 /** Adds the bonus to the logit of each token's language expert; tokens of unknown language are left alone. */
