@@ -1,84 +1,80 @@
 // Host kernels: loops over typed arrays, written once and registered for every backend whose memory the host can
 // address. cpu keeps each tensor in a typed array; wasm keeps all of them in one heap that typed arrays can view.
+// A kernel may also call the backend's own fast kernels (matrix product, softmax, sigmoid) on the tensors it makes.
 
 import type { TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';
 
-/** What a host kernel works on: views of the inputs and outputs, and their shapes. Views die with the call. */
-export interface HostCall<A> {
-  inputs: Record<string, Float32Array>;
-  shapes: Record<string, number[]>;
-  outputs: Float32Array[];
-  attributes: A;
+/** The memory of the current backend, as one kernel call sees it. */
+export interface HostMemory {
+  /** A new fp32 tensor, not cleared. The wasm heap may move when it grows, so every view taken before is then dead:
+   *  allocate (and `run`) first, `view` after. */
+  allocate(shape: number[]): TensorInfo;
+  /** The tensor's values, in place. Never write into a tensor that another kernel has already read as its right-hand
+   *  matrix: the matrix product keeps a packed copy of it for as long as it lives. */
+  view(tensor: TensorInfo): Float32Array;
+  /** Frees a tensor that is not among the outputs. */
+  release(...tensors: TensorInfo[]): void;
+  /** Runs another kernel of this backend. */
+  run(kernel: string, inputs: Record<string, TensorInfo>, attributes?: object): TensorInfo;
 }
 
-/** A kernel on host memory. Outputs are not cleared: `run` writes every element. */
-export interface HostKernel<A> {
-  name: string;
-  /** Shapes of the fp32 outputs. */
-  outputs(shapes: Record<string, number[]>, attributes: A): number[][];
-  run(call: HostCall<A>): void;
-}
+export type HostKernel<A> = (memory: HostMemory, inputs: Record<string, TensorInfo>, attributes: A) => TensorInfo[];
 
 interface HostBackend {
-  name: string;
-  allocate(backend: object, shape: number[]): TensorInfo;
-  view(backend: object, tensor: TensorInfo): Float32Array;
+  disposeData(id: object): boolean;
 }
-
-interface CpuMemory {
+interface CpuBackend extends HostBackend {
   makeTensorInfo(shape: number[], dtype: 'float32', values: Float32Array): TensorInfo;
   data: { get(id: object): { values: Float32Array } };
 }
-interface WasmMemory {
+interface WasmBackend extends HostBackend {
   makeOutput(shape: number[], dtype: 'float32'): TensorInfo;
   typedArrayFromHeap(tensor: TensorInfo): Float32Array;
   incRef(id: object): void;
 }
 
-const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
+const cpuMemory = (backend: CpuBackend): HostMemory => ({
+  ...commonMemory('cpu', backend),
+  allocate: shape => backend.makeTensorInfo(shape, 'float32', new Float32Array(tf.util.sizeFromShape(shape))),
+  view: tensor => backend.data.get(tensor.dataId).values,
+});
 
-const HOST_BACKENDS: HostBackend[] = [
-  {
-    name: 'cpu',
-    allocate: (backend, shape) =>
-      (backend as CpuMemory).makeTensorInfo(shape, 'float32', new Float32Array(sizeOf(shape))),
-    view: (backend, tensor) => (backend as CpuMemory).data.get(tensor.dataId).values,
-  },
-  {
-    name: 'wasm',
-    allocate: (backend, shape) => (backend as WasmMemory).makeOutput(shape, 'float32'),
-    view: (backend, tensor) => (backend as WasmMemory).typedArrayFromHeap(tensor),
-  },
-];
+const wasmMemory = (backend: WasmBackend): HostMemory => ({
+  ...commonMemory('wasm', backend),
+  allocate: shape => backend.makeOutput(shape, 'float32'),
+  view: tensor => backend.typedArrayFromHeap(tensor),
+});
+
+function commonMemory(name: string, backend: HostBackend): Pick<HostMemory, 'release' | 'run'> {
+  return {
+    release(...tensors) {
+      for (const tensor of tensors) backend.disposeData(tensor.dataId);
+    },
+    run(kernel, inputs, attributes = {}) {
+      const { kernelFunc } = tf.getKernel(kernel, name);
+      return kernelFunc({ inputs, backend, attrs: attributes as Record<string, never> }) as TensorInfo;
+    },
+  };
+}
+
+const HOSTS: Record<string, (backend: never) => HostMemory> = { cpu: cpuMemory, wasm: wasmMemory };
 
 /** Registers a host kernel for all host-addressable backends. Call it once, at the top level of the kernel's file. */
-export function registerHostKernel<A>(kernel: HostKernel<A>): void {
-  for (const host of HOST_BACKENDS) {
-    if (tf.getKernel(kernel.name, host.name)) continue;
+export function registerHostKernel<A>(kernelName: string, kernel: HostKernel<A>): void {
+  for (const [backendName, memoryOf] of Object.entries(HOSTS)) {
+    if (tf.getKernel(kernelName, backendName)) continue;
     tf.registerKernel({
-      kernelName: kernel.name,
-      backendName: host.name,
-      kernelFunc: ({ inputs, attrs, backend }) => {
-        const entries = Object.entries(inputs) as [string, TensorInfo][];
-        const shapes = Object.fromEntries(entries.map(([name, tensor]) => [name, tensor.shape]));
-        const attributes = attrs as unknown as A;
-        // All memory first, all views after: the wasm heap may move when it grows.
-        const outputs = kernel.outputs(shapes, attributes).map(shape => host.allocate(backend, shape));
-        kernel.run({
-          inputs: Object.fromEntries(entries.map(([name, tensor]) => [name, host.view(backend, tensor)])),
-          shapes,
-          outputs: outputs.map(tensor => host.view(backend, tensor)),
-          attributes,
-        });
-        return outputs;
-      },
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, attrs, backend }) =>
+        kernel(memoryOf(backend as never), inputs as Record<string, TensorInfo>, attrs as unknown as A),
     });
   }
 }
 
 /** Makes tfjs's Identity on wasm share memory by reference count instead of copying: saving a tensor for the gradient
- *  goes through it. Safe as no kernel of ours or of tfjs writes into an existing tensor. */
+ *  goes through it. Safe as no kernel of ours or of tfjs writes into a tensor that it did not make. */
 export function shareIdentity(): void {
   tf.unregisterKernel('Identity', 'wasm');
   tf.registerKernel({
@@ -86,7 +82,7 @@ export function shareIdentity(): void {
     backendName: 'wasm',
     kernelFunc: ({ inputs, backend }) => {
       const { dataId, shape, dtype } = inputs.x as TensorInfo;
-      (backend as WasmMemory).incRef(dataId);
+      (backend as WasmBackend).incRef(dataId);
       return { dataId, shape, dtype };
     },
   });

@@ -1,7 +1,13 @@
-// Grouped-query causal attention inside segments.
+// Grouped-query attention (Ainslie et al. 2023): softmax(q kᵀ / √d) v per head, causal inside equal segments.
+// B sequences, Sq queries, Sk keys, H query heads, G key heads (H a multiple of G), d channels per head.
+import type { AttentionAttributes } from '../host/attention.ts';
+import '../host/attention.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { attentionReference } from '../reference/attention.ts';
 import type { Tensor4D } from '../tf.ts';
 
+/** Query i sits at key position Sk − Sq + i, which serves training (Sq = Sk) and a key-value cache (Sq < Sk) alike.
+ *  It sees the keys of its own segment up to that position. Segment −1 is padding: output 0, never seen. */
 export function attention(
   q_BSHd: Tensor4D,
   k_BSGd: Tensor4D,
@@ -9,5 +15,16 @@ export function attention(
   querySegment_BS: Int32Array,
   keySegment_BS: Int32Array,
 ): Tensor4D {
-  return attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS);
+  const [heads, groups] = [q_BSHd.shape[2], k_BSGd.shape[2]];
+  if (heads % groups !== 0) throw new Error(`attention: ${heads} query heads do not divide over ${groups} key heads`);
+  if (!hasKernel('MoeAttention')) return attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS);
+  const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS };
+  return withGradient(
+    [q_BSHd, k_BSGd, v_BSGd],
+    () => ({
+      value: runKernel('MoeAttention', { q: q_BSHd, k: k_BSGd, v: v_BSGd }, attributes)[0] as Tensor4D,
+      saved: [q_BSHd, k_BSGd, v_BSGd],
+    }),
+    (gradient, [q, k, v]) => runKernel('MoeAttentionGrad', { q, k, v, gradient }, attributes),
+  );
 }

@@ -8,7 +8,7 @@ interface TapeState {
 }
 
 /** f(...inputs) whose inner tensors are not kept for the gradient. Every tensor that needs a gradient, weights too,
- *  must be among `inputs`: what f reads by closure gets none. f must be repeatable. */
+ *  must be among `inputs`: what f reads by closure gets none. f must give the same result when run again. */
 export function checkpointed<T extends Tensor>(f: (...inputs: Tensor[]) => T, inputs: Tensor[]): T {
   return withGradient(
     inputs,
@@ -17,11 +17,13 @@ export function checkpointed<T extends Tensor>(f: (...inputs: Tensor[]) => T, in
   );
 }
 
+/** Gradients of f at `inputs`; zeros for an input that f does not use. */
 function gradientsOf<T extends Tensor>(f: (...inputs: Tensor[]) => T, inputs: Tensor[], gradient: T): Tensor[] {
   const state = (tf.engine() as unknown as { state: TapeState }).state;
-  const outerTape = state.activeTape; // tfjs starts a nested tape over the outer one and then drops it
+  const outerTape = state.activeTape; // tfjs would start the inner tape over the outer one and then drop both
   try {
-    return tf.grads(f)(inputs, gradient);
+    const { grads } = tf.engine().gradients(() => f(...inputs), inputs, gradient, true);
+    return inputs.map((input, i) => grads[i] ?? tf.zerosLike(input));
   } finally {
     state.activeTape = outerTape;
   }

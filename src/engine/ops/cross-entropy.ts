@@ -1,7 +1,24 @@
-// Cross-entropy per token, in nats; 0 where label = −100.
+// Cross-entropy per token: −log softmax(logits)[label], in nats; 0 where label = −100. dlogits = dy (softmax − onehot).
+import '../host/cross-entropy.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { crossEntropyReference } from '../reference/cross-entropy.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
 
+const IGNORED = -100;
+
+/** Loss of each of T tokens. @throws RangeError when a label is neither −100 nor in the vocabulary. */
 export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D {
-  return crossEntropyReference(logits_TV, label_T);
+  const vocabulary = logits_TV.shape[1];
+  const bad = label_T.findIndex(label => label !== IGNORED && (label < 0 || label >= vocabulary));
+  if (bad >= 0)
+    throw new RangeError(`crossEntropy: label ${label_T[bad]} at place ${bad} is outside 0..${vocabulary - 1}`);
+  if (!hasKernel('MoeCrossEntropy')) return crossEntropyReference(logits_TV, label_T);
+  return withGradient(
+    [logits_TV],
+    () => {
+      const [loss_T, softmax_TV] = runKernel('MoeCrossEntropy', { logits: logits_TV }, { label_T });
+      return { value: loss_T as Tensor1D, saved: [softmax_TV] };
+    },
+    (gradient, [softmax]) => runKernel('MoeCrossEntropyGrad', { softmax, gradient }, { label_T }),
+  );
 }

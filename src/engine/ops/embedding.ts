@@ -1,7 +1,19 @@
-// Embedding rows.
+// Embedding rows: y[t] = w[id[t]]; dw[v] = Σ dy[t] over the t with id[t] = v, summed in token order.
+import '../host/embedding.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { embeddingReference } from '../reference/embedding.ts';
 import type { Tensor2D } from '../tf.ts';
 
+/** Rows id_T of w_VD, [T, D]. @throws RangeError when an id is outside the vocabulary. */
 export function embedding(w_VD: Tensor2D, id_T: Int32Array): Tensor2D {
-  return embeddingReference(w_VD, id_T);
+  const vocabulary = w_VD.shape[0];
+  const bad = id_T.findIndex(id => id < 0 || id >= vocabulary);
+  if (bad >= 0) throw new RangeError(`embedding: id ${id_T[bad]} at place ${bad} is outside 0..${vocabulary - 1}`);
+  if (!hasKernel('MoeEmbedding')) return embeddingReference(w_VD, id_T);
+  const attributes = { id_T, vocabulary };
+  return withGradient(
+    [w_VD],
+    () => ({ value: runKernel('MoeEmbedding', { weight: w_VD }, attributes)[0] as Tensor2D, saved: [] }),
+    gradient => runKernel('MoeEmbeddingGrad', { gradient }, attributes),
+  );
 }

@@ -1,8 +1,27 @@
-// Linear map with one weight per expert segment of rows.
+// Linear map with one weight per expert segment of rows: y[n] = x[n] w[e]ᵀ for offsets[e] ≤ n < offsets[e+1].
+import '../host/grouped-linear.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { groupedLinearReference } from '../reference/grouped-linear.ts';
-import type { Tensor2D } from '../tf.ts';
+import type { Tensor, Tensor2D } from '../tf.ts';
 
-/** Rows offsets[e]..offsets[e+1] of x_ND times w[e]ᵀ. Segments may be empty (their weight gradient is zero). */
+/** x_ND through E weights [F, D] -> [N, F]. `offsets_E1` rises from 0 to N. An empty segment's gradient is zero. */
 export function groupedLinear(x_ND: Tensor2D, w_EFD: Tensor2D[], offsets_E1: Int32Array): Tensor2D {
-  return groupedLinearReference(x_ND, w_EFD, offsets_E1);
+  if (offsets_E1.length !== w_EFD.length + 1 || offsets_E1[w_EFD.length] !== x_ND.shape[0]) {
+    throw new Error(
+      `groupedLinear: offsets [${offsets_E1}] do not fit ${w_EFD.length} weights and ${x_ND.shape[0]} rows`,
+    );
+  }
+  if (!hasKernel('MoeGroupedLinear')) return groupedLinearReference(x_ND, w_EFD, offsets_E1);
+  const named = (x: Tensor, w: Tensor[]): Record<string, Tensor> => ({
+    x,
+    ...Object.fromEntries(w.map((weight, e) => [`w${e}`, weight])),
+  });
+  return withGradient(
+    [x_ND, ...w_EFD],
+    () => ({
+      value: runKernel('MoeGroupedLinear', named(x_ND, w_EFD), { offsets_E1 })[0] as Tensor2D,
+      saved: [x_ND, ...w_EFD],
+    }),
+    (gradient, [x, ...w]) => runKernel('MoeGroupedLinearGrad', { ...named(x, w), gradient }, { offsets_E1 }),
+  );
 }

@@ -1,7 +1,26 @@
-// Linear map in Hugging Face weight layout. y_TF = x_TD w_FDᵀ + bias_F.
+// Linear map in Hugging Face weight layout. y_TF = x_TD w_FDᵀ + bias_F; dx = dy w, dw = dyᵀ x, dbias = Σ_t dy.
+// Kernels MoeProduct and MoeColumnSum, else plain tfjs.
+import '../host/product.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { linearReference } from '../reference/matmul.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
+import { matmul } from './matmul.ts';
 
+/** x Wᵀ + b. Without a bias it is a matrix product. */
 export function linear(x_TD: Tensor2D, w_FD: Tensor2D, bias_F?: Tensor1D): Tensor2D {
-  return linearReference(x_TD, w_FD, bias_F);
+  if (!bias_F) return matmul(x_TD, w_FD, false, true);
+  if (!hasKernel('MoeProduct')) return linearReference(x_TD, w_FD, bias_F);
+  return withGradient(
+    [x_TD, w_FD, bias_F],
+    () => ({ value: product(x_TD, w_FD, false, true, bias_F), saved: [x_TD, w_FD] }),
+    (dy_TF, [x, w]) => [
+      product(dy_TF, w as Tensor2D, false, false),
+      product(dy_TF, x as Tensor2D, true, false),
+      runKernel('MoeColumnSum', { x: dy_TF })[0],
+    ],
+  );
+}
+
+function product(a: Tensor2D, b: Tensor2D, transposeA: boolean, transposeB: boolean, bias?: Tensor1D): Tensor2D {
+  return runKernel('MoeProduct', bias ? { a, b, bias } : { a, b }, { transposeA, transposeB })[0] as Tensor2D;
 }

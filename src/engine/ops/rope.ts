@@ -1,7 +1,21 @@
-// Rotary positions, half rotation.
+// Rotary positions (Su et al. 2021), half rotation: channels i and i + d/2 turn together by position · theta^(−2i/d).
+// A rotation's gradient is the rotation backwards.
+import type { RopeAttributes } from '../host/rope.ts';
+import '../host/rope.ts';
+import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { ropeReference } from '../reference/rope.ts';
-import type { Tensor3D } from '../tf.ts';
+import type { Tensor, Tensor3D } from '../tf.ts';
 
+/** x_THd with each head's vector turned by its token's position. d must be even. */
 export function rope(x_THd: Tensor3D, position_T: Int32Array, theta: number): Tensor3D {
-  return ropeReference(x_THd, position_T, theta);
+  if (!hasKernel('MoeRope')) return ropeReference(x_THd, position_T, theta);
+  const turn = (x: Tensor, direction: 1 | -1): Tensor3D => {
+    const attributes: RopeAttributes = { position_T, theta, direction };
+    return runKernel('MoeRope', { x }, attributes)[0] as Tensor3D;
+  };
+  return withGradient(
+    [x_THd],
+    () => ({ value: turn(x_THd, 1), saved: [] }),
+    gradient => [turn(gradient, -1)],
+  );
 }

@@ -1,0 +1,264 @@
+// Host grouped-query attention, causal inside equal segments: softmax(q kᵀ / √d) v for each head.
+// Works on blocks of query rows: the R heads that share a key head are stacked, so that one block is n = R · rows
+// queries against w keys, and only [n, w] scores exist at a time. Backward computes the softmax p again and uses
+// dv = pᵀ do, dp = do vᵀ, ds = p ⊙ (dp − Σ_j p dp), dq = ds k / √d, dk = dsᵀ q / √d.
+// Kernels MoeAttention: { q, k, v }, segments -> out; MoeAttentionGrad: the same and { gradient } -> dq, dk, dv.
+
+import type { HostMemory } from '../host.ts';
+import { registerHostKernel } from '../host.ts';
+import type { TensorInfo } from '../tf.ts';
+import { plainProduct } from './product.ts';
+import { transposeInto } from './transpose.ts';
+
+export interface AttentionAttributes {
+  querySegment_BS: Int32Array;
+  keySegment_BS: Int32Array;
+}
+
+const BLOCKED = -1e30; // finite, so that a row that may see nothing gives no NaN
+const STACKED_ROWS = 128; // rows of one score block, over all stacked heads
+
+/** One block: queries i0..i1 of the heads of one key group, and the keys j0..j1 that any of them may see. */
+interface Block {
+  /** Offset of the batch row's first query and first key row: b · Sq and b · Sk. */
+  queryBase: number;
+  keyBase: number;
+  group: number;
+  i0: number;
+  i1: number;
+  j0: number;
+  j1: number;
+  sight: Sight;
+}
+
+/** For each query of one batch row: the first and last key it may see; −1 and −2 when there is none. */
+interface Sight {
+  first_S: Int32Array;
+  last_S: Int32Array;
+}
+
+interface Sizes {
+  batch: number;
+  queries: number;
+  keys: number;
+  heads: number;
+  groups: number;
+  /** Query heads per key head. */
+  ratio: number;
+  d: number;
+}
+
+function sizesOf(q: TensorInfo, k: TensorInfo): Sizes {
+  const [batch, queries, heads, d] = q.shape;
+  const [, keys, groups] = k.shape;
+  return { batch, queries, keys, heads, groups, ratio: heads / groups, d };
+}
+
+function sightOf(b: number, size: Sizes, { querySegment_BS, keySegment_BS }: AttentionAttributes): Sight {
+  const first_S = new Int32Array(size.queries).fill(-1);
+  const last_S = new Int32Array(size.queries).fill(-2);
+  const key_S = keySegment_BS.subarray(b * size.keys, (b + 1) * size.keys);
+  const firstOf = new Map<number, number>();
+  const lastOf = new Map<number, number>();
+  const past = size.keys - size.queries;
+  for (let j = 0; j < size.keys; j++) {
+    if (!firstOf.has(key_S[j])) firstOf.set(key_S[j], j);
+    lastOf.set(key_S[j], j);
+    const i = j - past;
+    if (i < 0) continue;
+    const segment = querySegment_BS[b * size.queries + i];
+    if (segment < 0 || !firstOf.has(segment)) continue;
+    first_S[i] = firstOf.get(segment) as number;
+    last_S[i] = lastOf.get(segment) as number;
+  }
+  return { first_S, last_S };
+}
+
+/** All blocks in fixed order. A block without keys has j0 = j1 = 0. */
+function* blocksOf(size: Sizes, attributes: AttentionAttributes): Generator<Block> {
+  const rows = Math.max(1, Math.floor(STACKED_ROWS / size.ratio));
+  for (let b = 0; b < size.batch; b++) {
+    const sight = sightOf(b, size, attributes);
+    for (let group = 0; group < size.groups; group++) {
+      for (let i0 = 0; i0 < size.queries; i0 += rows) {
+        const i1 = Math.min(size.queries, i0 + rows);
+        let [j0, j1] = [size.keys, 0];
+        for (let i = i0; i < i1; i++) {
+          if (sight.first_S[i] < 0) continue;
+          j0 = Math.min(j0, sight.first_S[i]);
+          j1 = Math.max(j1, sight.last_S[i] + 1);
+        }
+        yield { queryBase: b * size.queries, keyBase: b * size.keys, group, i0, i1, j0: Math.min(j0, j1), j1, sight };
+      }
+    }
+  }
+}
+
+/** The block's query rows [n, d], head after head, times `scale`. Serves q and the gradient of the output. */
+function takeQueries(memory: HostMemory, tensor: TensorInfo, block: Block, size: Sizes, scale: number): TensorInfo {
+  const { i0, i1, group, queryBase } = block;
+  const result = memory.allocate([size.ratio * (i1 - i0), size.d]);
+  const [from, to] = [memory.view(tensor), memory.view(result)];
+  let at = 0;
+  for (let r = 0; r < size.ratio; r++) {
+    for (let i = i0; i < i1; i++) {
+      const start = ((queryBase + i) * size.heads + group * size.ratio + r) * size.d;
+      for (let c = start; c < start + size.d; c++) to[at++] = from[c] * scale;
+    }
+  }
+  return result;
+}
+
+/** Writes [n, d] rows back to where `takeQueries` took them, times `scale`; rows without keys, and all if `rows` is
+ *  null, become 0. */
+function putQueries(
+  memory: HostMemory,
+  target: TensorInfo,
+  rows: TensorInfo | null,
+  block: Block,
+  size: Sizes,
+  scale: number,
+): void {
+  const { i0, i1, group, queryBase, sight } = block;
+  const to = memory.view(target);
+  const from = rows && memory.view(rows);
+  let at = 0;
+  for (let r = 0; r < size.ratio; r++) {
+    for (let i = i0; i < i1; i++, at += size.d) {
+      const start = ((queryBase + i) * size.heads + group * size.ratio + r) * size.d;
+      if (!from || sight.first_S[i] < 0) to.fill(0, start, start + size.d);
+      else for (let c = 0; c < size.d; c++) to[start + c] = from[at + c] * scale;
+    }
+  }
+}
+
+/** The block's key or value rows [w, d]. */
+function takeKeys(memory: HostMemory, tensor: TensorInfo, block: Block, size: Sizes): TensorInfo {
+  const { j0, j1, group, keyBase } = block;
+  const result = memory.allocate([j1 - j0, size.d]);
+  const [from, to] = [memory.view(tensor), memory.view(result)];
+  let at = 0;
+  for (let j = j0; j < j1; j++) {
+    const start = ((keyBase + j) * size.groups + group) * size.d;
+    for (let c = start; c < start + size.d; c++) to[at++] = from[c];
+  }
+  return result;
+}
+
+/** Adds [w, d] rows to where `takeKeys` took them. */
+function addKeys(memory: HostMemory, target: TensorInfo, rows: TensorInfo, block: Block, size: Sizes): void {
+  const { j0, j1, group, keyBase } = block;
+  const [from, to] = [memory.view(rows), memory.view(target)];
+  let at = 0;
+  for (let j = j0; j < j1; j++) {
+    const start = ((keyBase + j) * size.groups + group) * size.d;
+    for (let c = start; c < start + size.d; c++) to[c] += from[at++];
+  }
+}
+
+function turned(memory: HostMemory, matrix: TensorInfo): TensorInfo {
+  const [rows, columns] = matrix.shape;
+  const result = memory.allocate([columns, rows]);
+  transposeInto(memory.view(matrix), memory.view(result), rows, columns);
+  return result;
+}
+
+/** Attention weights p [n, w] of a block; a row without keys holds equal weights that the caller must not use. */
+function weightsOf(
+  memory: HostMemory,
+  queries: TensorInfo,
+  keys: TensorInfo,
+  block: Block,
+  { keys: sk, queries: sq, ratio }: Sizes,
+  { querySegment_BS, keySegment_BS }: AttentionAttributes,
+): TensorInfo {
+  const keysT = turned(memory, keys);
+  const scores = plainProduct(memory, queries, keysT);
+  const s = memory.view(scores);
+  const { i0, i1, j0, j1, sight } = block;
+  const b = block.queryBase / sq;
+  let row = 0;
+  for (let r = 0; r < ratio; r++) {
+    for (let i = i0; i < i1; i++, row += j1 - j0) {
+      const segment = querySegment_BS[b * sq + i];
+      s.fill(BLOCKED, row, row + Math.max(0, sight.first_S[i] - j0));
+      s.fill(BLOCKED, row + Math.max(0, sight.last_S[i] + 1 - j0), row + j1 - j0);
+      for (let j = Math.max(j0, sight.first_S[i]); j <= sight.last_S[i]; j++) {
+        if (keySegment_BS[b * sk + j] !== segment) s[row + j - j0] = BLOCKED;
+      }
+    }
+  }
+  const weights = memory.run('Softmax', { logits: scores }, { dim: 1 });
+  memory.release(keysT, scores);
+  return weights;
+}
+
+registerHostKernel<AttentionAttributes>('MoeAttention', (memory, { q, k, v }, attributes) => {
+  const size = sizesOf(q, k);
+  const out = memory.allocate(q.shape);
+  for (const block of blocksOf(size, attributes)) {
+    if (block.j0 === block.j1) {
+      putQueries(memory, out, null, block, size, 1);
+      continue;
+    }
+    const queries = takeQueries(memory, q, block, size, 1 / Math.sqrt(size.d));
+    const keys = takeKeys(memory, k, block, size);
+    const values = takeKeys(memory, v, block, size);
+    const weights = weightsOf(memory, queries, keys, block, size, attributes);
+    const mixed = plainProduct(memory, weights, values);
+    putQueries(memory, out, mixed, block, size, 1);
+    memory.release(queries, keys, values, weights, mixed);
+  }
+  return [out];
+});
+
+registerHostKernel<AttentionAttributes>('MoeAttentionGrad', (memory, { q, k, v, gradient }, attributes) => {
+  const size = sizesOf(q, k);
+  const scale = 1 / Math.sqrt(size.d);
+  const [dq, dk, dv] = [q, k, v].map(tensor => memory.allocate(tensor.shape));
+  memory.view(dk).fill(0);
+  memory.view(dv).fill(0);
+  for (const block of blocksOf(size, attributes)) {
+    if (block.j0 === block.j1) {
+      putQueries(memory, dq, null, block, size, 1);
+      continue;
+    }
+    const queries = takeQueries(memory, q, block, size, scale);
+    const upstream = takeQueries(memory, gradient, block, size, 1);
+    const keys = takeKeys(memory, k, block, size);
+    const values = takeKeys(memory, v, block, size);
+    const weights = weightsOf(memory, queries, keys, block, size, attributes);
+    const valuesT = turned(memory, values);
+    const dWeights = plainProduct(memory, upstream, valuesT);
+    const { dScores, dScoresT, weightsT } = scoreGradients(memory, weights, dWeights, block);
+    const dQueries = plainProduct(memory, dScores, keys);
+    const dKeys = plainProduct(memory, dScoresT, queries);
+    const dValues = plainProduct(memory, weightsT, upstream);
+    putQueries(memory, dq, dQueries, block, size, scale);
+    addKeys(memory, dk, dKeys, block, size);
+    addKeys(memory, dv, dValues, block, size);
+    memory.release(queries, upstream, keys, values, valuesT, weights, dWeights, dScores, dScoresT, weightsT);
+    memory.release(dQueries, dKeys, dValues);
+  }
+  return [dq, dk, dv];
+});
+
+/** ds = p ⊙ (dp − Σ_j p dp) of a block with its transpose, and pᵀ; all zero in rows without keys. */
+function scoreGradients(memory: HostMemory, weights: TensorInfo, dWeights: TensorInfo, block: Block) {
+  const [n, w] = weights.shape;
+  const dScores = memory.allocate([n, w]);
+  const dScoresT = memory.allocate([w, n]);
+  const weightsT = memory.allocate([w, n]);
+  const [p, dp, ds] = [weights, dWeights, dScores].map(memory.view);
+  const rows = block.i1 - block.i0;
+  for (let row = 0; row < n; row++) {
+    const start = row * w;
+    if (block.sight.first_S[block.i0 + (row % rows)] < 0) p.fill(0, start, start + w);
+    let mean = 0;
+    for (let j = start; j < start + w; j++) mean += p[j] * dp[j];
+    for (let j = start; j < start + w; j++) ds[j] = p[j] * (dp[j] - mean);
+  }
+  transposeInto(ds, memory.view(dScoresT), n, w);
+  transposeInto(p, memory.view(weightsT), n, w);
+  return { dScores, dScoresT, weightsT };
+}
