@@ -1,0 +1,88 @@
+// The routing budget (M5) as stacked bars, one per MoE layer, to log E: unused, shared, language (split into what the
+// family tells and what the language adds). The claim of late language routing is the top of the bar growing with depth.
+import type { ColumnTable } from 'arquero';
+import type { Budget } from '../information.ts';
+import type { Averaging, View } from '../usage.ts';
+import { type Provenance, provenance } from './caption.ts';
+import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, rect, text } from './svg.ts';
+
+type Part = 'unused' | 'shared' | 'family' | 'withinFamily';
+const PARTS: { key: Part; fill: string; label: string; meaning: string }[] = [
+  { key: 'withinFamily', fill: '#0072B2', label: 'Language', meaning: 'what the language tells beyond its family' },
+  { key: 'family', fill: '#56B4E9', label: 'Family', meaning: 'what the language family tells about the expert' },
+  { key: 'shared', fill: '#E9E4D4', label: 'Shared', meaning: 'choice that is free of language' },
+  { key: 'unused', fill: '#8C8C8C', label: 'Unused', meaning: 'lost to uneven load' },
+];
+const WIDTH = 900;
+const HEIGHT = 430;
+const PLOT = { left: 70, top: 92, right: 520, bottom: 350 };
+
+/** Draws a table from information.ts. */
+export function budget(table: ColumnTable, source: Provenance, view: View, averaging: Averaging): Figure {
+  const rows = table.objects() as (Budget & { layer: number })[];
+  const title = 'What decides the expert: routing budget per MoE layer';
+  const words = provenance(source, view, averaging);
+  const root = canvas(WIDTH, HEIGHT, title, words);
+  paragraph(root, 16, 28, WIDTH - 32, title, { size: 17, weight: 'bold' });
+  paragraph(root, 16, 50, WIDTH - 32, words, { fill: FAINT });
+  const total = Math.log(source.header.numExperts);
+  const y = (nats: number) => PLOT.bottom - (nats / total) * (PLOT.bottom - PLOT.top);
+  drawAxis(root, y, total);
+  const pitch = (PLOT.right - PLOT.left) / Math.max(rows.length, 1);
+  const bar = Math.min(110, pitch * 0.72);
+  for (const [i, row] of rows.entries()) {
+    const x = PLOT.left + (i + 0.5) * pitch;
+    drawBar(root, row, x - bar / 2, bar, y);
+    const every = Math.ceil(rows.length / 16);
+    if (i % every === 0) text(root, x, PLOT.bottom + 18, `${row.layer}`, { anchor: 'middle', size: 12 });
+  }
+  const { moeLayers, numLayers, numExperts } = source.header;
+  const dense = numLayers - moeLayers.length;
+  text(root, (PLOT.left + PLOT.right) / 2, PLOT.bottom + 38, 'MoE layer', { anchor: 'middle', size: 12 });
+  const note = `Height: log ${numExperts} = ${total.toFixed(2)} nats. Language and family parts are upper-biased when tokens are few.`;
+  const rest = dense > 0 ? ` The other ${dense} of ${numLayers} layers are dense and have no router.` : '';
+  paragraph(root, 16, HEIGHT - 16, WIDTH - 32, note + rest, { fill: FAINT });
+  drawKey(root, rows.at(-1));
+  return { name: 'budget', title, svg: finish(root), csv: table.toCSV() };
+}
+
+function drawAxis(root: Mark, y: (nats: number) => number, total: number): void {
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    line(root, PLOT.left - 4, y(share * total), PLOT.right, y(share * total), '#DDDDDD', 0.8);
+    text(root, PLOT.left - 8, y(share * total) + 4, percent(share), { anchor: 'end', size: 12 });
+  }
+  const middle = (PLOT.top + PLOT.bottom) / 2;
+  text(root, 20, middle, 'share of log E', { anchor: 'middle', size: 12, rotate: -90 });
+}
+
+function drawBar(root: Mark, row: Budget, x: number, width: number, y: (nats: number) => number): void {
+  let below = 0;
+  for (const { key, fill } of [...PARTS].reverse()) {
+    const value = Math.max(row[key], 0);
+    const [top, bottom] = [y(below + value), y(below)];
+    rect(root, x, top, width, bottom - top, fill)
+      .attr('stroke', '#FFFFFF')
+      .attr('stroke-width', 0.8);
+    const ink = key === 'withinFamily' || key === 'unused' ? '#FFFFFF' : INK;
+    if (width >= 44 && bottom - top >= 15) {
+      text(root, x + width / 2, (top + bottom) / 2 + 4, percent(value / row.total), {
+        anchor: 'middle',
+        size: 12,
+        fill: ink,
+      });
+    }
+    below += value;
+  }
+}
+
+/** Key beside the bars, in their order, with the last layer's values. */
+function drawKey(root: Mark, last: (Budget & { layer: number }) | undefined): void {
+  const x = PLOT.right + 40;
+  for (const [i, { key, fill, label, meaning }] of PARTS.entries()) {
+    const y = PLOT.top + 12 + i * 58;
+    rect(root, x, y, 18, 18, fill);
+    const value = last ? ` · ${percent(Math.max(last[key], 0) / last.total)} in layer ${last.layer}` : '';
+    text(root, x + 28, y + 9, label + value, { size: 13, weight: 'bold' });
+    text(root, x + 28, y + 25, meaning, { size: 12, fill: FAINT });
+  }
+}

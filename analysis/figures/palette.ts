@@ -1,0 +1,63 @@
+// Colours. Hue = family (Okabe–Ito, told apart by the common colour-vision deficiencies); amount = cividis, monotone in
+// lightness, so it survives grey print; neutral grey = what is merged or absent. Every hue is doubled by a label.
+import { scaleLinear } from 'd3-scale';
+
+// The order puts neighbours of ApolloMoE's family list far apart in lightness; the eighth is yellow, seldom needed.
+const OKABE_ITO = ['#D55E00', '#56B4E9', '#009E73', '#E69F00', '#0072B2', '#CC79A7', '#4D4D4D', '#F0E442'];
+export const REST = '#BDBDBD';
+export const EMPTY = '#F2F2F2';
+
+/** Colour of a family by its place in the list; beyond eight families the hues come again, lighter. */
+export function familyColour(index: number): string {
+  const hue = OKABE_ITO[index % OKABE_ITO.length];
+  const round = Math.floor(index / OKABE_ITO.length);
+  return round === 0 ? hue : mix(hue, '#FFFFFF', Math.min(0.35 * round, 0.7));
+}
+
+/** Straight mixture of two colours in sRGB, `part` of the second. */
+export function mix(a: string, b: string, part: number): string {
+  const [x, y] = [channels(a), channels(b)];
+  return `#${x
+    .map((v, i) =>
+      Math.round(v + part * (y[i] - v))
+        .toString(16)
+        .padStart(2, '0'),
+    )
+    .join('')}`;
+}
+
+// Anchors of cividis (Nuñez, Anderton & Renslow 2018) at equal steps, from the light end; its yellow end is bleached to paper.
+const CIVIDIS = [
+  '#FFFFFF',
+  '#FAF3CB',
+  '#EEDF92',
+  '#D5C36B',
+  '#B0A571',
+  '#8F8A78',
+  '#707173',
+  '#545B6E',
+  '#36466C',
+  '#123570',
+];
+const ramp = scaleLinear<string>(
+  CIVIDIS.map((_, i) => i / (CIVIDIS.length - 1)),
+  CIVIDIS,
+);
+
+/** Sequential scale, 0 light to 1 dark: on paper more ink means more. */
+export const amount = (t: number): string => toHex(ramp(Math.min(Math.max(t, 0), 1)));
+
+/** Black or white, whichever reads better on the colour (WCAG relative luminance). */
+export const inkOn = (colour: string): string => (luminance(colour) > 0.22 ? '#111111' : '#FFFFFF');
+
+export function luminance(colour: string): number {
+  const linear = (v: number) => (v <= 10.31 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+  const [r, g, b] = channels(colour).map(linear);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+const channels = (hex: string): number[] => [1, 3, 5].map(i => Number.parseInt(hex.slice(i, i + 2), 16));
+function toHex(rgb: string): string {
+  const values = rgb.match(/[\d.]+/g)!.map(Number);
+  return `#${values.map(v => Math.round(v).toString(16).padStart(2, '0')).join('')}`;
+}

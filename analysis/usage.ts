@@ -1,0 +1,120 @@
+// M1, usage: q_λ(e), the share of a language's routing that goes to expert e, per MoE layer. Three choices, always named:
+//   view       selection  q_λ(e) = slots of λ that chose e / all slots of λ            (ApolloMoE's heat map)
+//              gate       q_λ(e) = mean over tokens of gate(e) / sum of the token's gates
+//   averaging  documents  mean over the tokens of a document, then over documents: each document counts once
+//              tokens     all tokens pooled
+// tokenShare a_λ(e) = k · q_λ(e) is, in the selection view, the share of tokens that choose e (0…1, a row sums to k).
+import { type ColumnTable, table } from 'arquero';
+import type { TraceHeader } from '../routing/trace.ts';
+
+export type View = 'selection' | 'gate';
+export type Averaging = 'documents' | 'tokens';
+export interface UsageOptions {
+  view: View;
+  averaging: Averaging;
+}
+
+/** One row of the usage table: `group` is a language code, a family or `all`. Shares are null without counted tokens. */
+export interface UsageRow {
+  layer: number;
+  group: string;
+  expert: number;
+  share: number | null;
+  tokenShare: number | null;
+  tokens: number;
+  documents: number;
+}
+
+/**
+ * Load share per layer × language × expert from the slots, dense: experts without traffic get 0, languages without
+ * counted tokens get null. Columns as in UsageRow. Source: apollomoe.md's heat map; Null: 1/E.
+ */
+export function usage(slots: ColumnTable, header: TraceHeader, { view, averaging }: UsageOptions): ColumnTable {
+  const unit = averaging === 'documents' ? ['layer', 'language', 'document'] : ['layer', 'language'];
+  const mass = view === 'selection' ? 'd => op.count()' : 'd => op.sum(d.share)';
+  const cells = slots
+    .groupby(...unit, 'expert')
+    .rollup({ mass })
+    .groupby(...unit)
+    .derive({ q: 'd => d.mass / op.sum(d.mass)' })
+    .groupby('layer', 'language', 'expert')
+    .rollup({ sum: 'd => op.sum(d.q)' });
+  const totals = slots
+    .groupby('layer', 'language')
+    .rollup({ slots: 'd => op.count()', documents: 'd => op.distinct(d.document)' })
+    .join(slots.filter('d => d.slot === 0').groupby('layer', 'language').count({ as: 'tokens' }));
+  return dense(cells, totals, header, averaging);
+}
+
+/** Usage of one step from the exact counts; tokens pooled, because counts know no documents. */
+export function usageOfCounts(counts: ColumnTable, header: TraceHeader, view: View, step: number): ColumnTable {
+  const ofStep = counts.params({ step }).filter('(d, $) => d.step === $.step');
+  const cells = ofStep
+    .derive({ mass: view === 'selection' ? 'd => d.count' : 'd => d.gate' })
+    .groupby('layer', 'language')
+    .derive({ sum: 'd => d.mass / op.sum(d.mass)' })
+    .groupby('layer', 'language', 'expert')
+    .rollup({ sum: 'd => op.sum(d.sum)' });
+  const totals = ofStep
+    .groupby('layer', 'language')
+    .rollup({ slots: 'd => op.sum(d.count)', tokens: 'd => op.sum(d.gate)' })
+    .derive({ documents: 'd => 0', tokens: 'd => op.round(d.tokens)' })
+    .filter('d => d.slots > 0');
+  return dense(cells, totals, header, 'tokens');
+}
+
+interface Totals {
+  layer: number;
+  language: number;
+  slots: number;
+  tokens: number;
+  documents: number;
+}
+
+/** Spreads sparse sums over the full grid layers × languages × experts. */
+function dense(cells: ColumnTable, totals: ColumnTable, header: TraceHeader, averaging: Averaging): ColumnTable {
+  const { languages, numExperts: E } = header;
+  const total = new Map((totals.objects() as Totals[]).map(row => [`${row.layer} ${row.language}`, row]));
+  const sum = new Map<string, number>();
+  for (const cell of cells.objects() as { layer: number; language: number; expert: number; sum: number }[]) {
+    sum.set(`${cell.layer} ${cell.language} ${cell.expert}`, cell.sum);
+  }
+  const rows: UsageRow[] = [];
+  for (const layer of header.moeLayers) {
+    for (const [l, language] of languages.entries()) {
+      const t = total.get(`${layer} ${l}`);
+      const units = averaging === 'documents' ? (t?.documents ?? 0) : 1;
+      for (let expert = 0; expert < E; expert++) {
+        const share = t ? (sum.get(`${layer} ${l} ${expert}`) ?? 0) / units : null;
+        const tokenShare = t && share !== null ? (share * t.slots) / t.tokens : null;
+        const { tokens = 0, documents = 0 } = t ?? {};
+        rows.push({ layer, group: language.code, expert, share, tokenShare, tokens, documents });
+      }
+    }
+  }
+  return usageTable(rows);
+}
+
+/** Column order is fixed even when there are no rows. */
+export function usageTable(rows: UsageRow[]): ColumnTable {
+  const names = ['layer', 'group', 'expert', 'share', 'tokenShare', 'tokens', 'documents'] as const;
+  return table(Object.fromEntries(names.map(name => [name, rows.map(row => row[name])])));
+}
+
+/** The rows q(e) of one layer, by group, in table order; null for a group without counted tokens. */
+export function shareRows(
+  usage: ColumnTable,
+  layer: number,
+  column: 'share' | 'tokenShare' = 'share',
+): Map<string, Float64Array | null> {
+  const rows = new Map<string, number[]>();
+  const empty = new Set<string>();
+  for (const row of usage.objects() as UsageRow[]) {
+    if (row.layer !== layer) continue;
+    if (!rows.has(row.group)) rows.set(row.group, []);
+    const value = row[column];
+    if (value === null) empty.add(row.group);
+    else rows.get(row.group)?.push(value);
+  }
+  return new Map([...rows].map(([group, values]) => [group, empty.has(group) ? null : Float64Array.from(values)]));
+}
