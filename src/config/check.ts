@@ -37,8 +37,13 @@ export function checkConfig(config: Config, map: FamilyMap, locate: Locate): voi
       ['model', 'num_experts_per_tok'],
       `the language router sends each token to one expert; set num_experts_per_tok to 1.`,
     );
-  const hopeful = router.kind === 'top-k' && router.train_mode !== 'free';
-  if (hopeful)
+  if (config.train.gradient_checkpointing && router.balance_scope === 'pooled' && router.balance_coefficient > 0)
+    refuse(
+      ['train', 'gradient_checkpointing'],
+      `the pooled balance loss needs every layer at once; set balance_scope to layer, or gradient_checkpointing to false.`,
+    );
+  const unforceable = router.kind === 'top-k' && router.train_mode !== 'free';
+  if (unforceable)
     refuse(
       ['router', 'train_mode'],
       `router top-k cannot be ${router.train_mode}; use kind hybrid-k, or set train_mode to free.`,

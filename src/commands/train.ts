@@ -1,0 +1,233 @@
+// `moe train`: from a configuration to a run folder.
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import pc from 'picocolors';
+import { stringify } from 'yaml';
+import type { FamilyMap } from '../config/families.ts';
+import { type Loaded, loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { type BackendName, type Selection, selectBackend } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
+import { countParameters } from '../model/count.ts';
+import { modelSpec } from '../model/spec.ts';
+import { loadCheckpoint } from '../train/checkpoint.ts';
+import { latestCheckpoint } from '../train/checkpoint-list.ts';
+import { openEvents } from '../train/events.ts';
+import { type LoopResult, trainLoop } from '../train/loop.ts';
+import { openMetrics, readMetrics } from '../train/metrics.ts';
+import { openModel } from '../train/open.ts';
+import { type Prepared, prepare } from '../train/prepare.ts';
+import { createProgress } from '../train/progress.ts';
+import { requireSameConfig } from '../train/resume.ts';
+import { disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
+import { environment } from './environment.ts';
+import { Interrupted, withInterrupt } from './interrupt.ts';
+import { backendOption, jsonOption, positiveWhole, presetOption, setOption, wholeNumber } from './options.ts';
+import { createOutput, type Output, table, thousands } from './output.ts';
+import { findCheckpoint, freeRunDir } from './runs.ts';
+
+interface Options {
+  families?: string;
+  preset: string[];
+  set: [string, unknown][];
+  out?: string;
+  init?: string;
+  steps?: number;
+  seed?: number;
+  backend: BackendName;
+  resume?: string;
+  json?: boolean;
+}
+
+export function addTrain(program: Command): void {
+  program
+    .command('train')
+    .summary('train a model with language-family experts')
+    .description(
+      'Trains a mixture of language-family experts and leaves a run folder: configuration, metrics, checkpoints.',
+    )
+    .option('--families <file>', 'configuration, or a families file to train with default settings')
+    .addOption(presetOption())
+    .addOption(setOption())
+    .option('--out <dir>', 'run folder to make (default: runs/NAME)')
+    .option('--init <checkpoint>', 'start from the weights of a checkpoint, dense or sparse')
+    .option('--steps <n>', 'optimizer steps', positiveWhole)
+    .option('--seed <n>', 'seed of weights, data order and upcycling', wholeNumber)
+    .addOption(backendOption())
+    .option('--resume <dir>', 'go on with this run from its last checkpoint')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe train --families configs/50lang.yaml --preset quick\n  moe train --resume runs/50lang-quick',
+    )
+    .action(train);
+}
+
+async function train(options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const loaded = loadWanted(options);
+  const runDir = runFolder(options, loaded.config);
+  const backend = await selectBackend(options.backend);
+  announce(out, loaded, backend);
+  const { prepared, state, fresh } = await start(options, loaded, runDir, out);
+  writeRunFiles(runDir, loaded.config, backend, prepared, fresh);
+  say(out, prepared, loaded.map, runDir, state);
+  const result = await runLoop(state, { ...loaded, prepared, runDir, fresh }, out);
+  disposeState(state);
+  if (!result.finished)
+    throw new Interrupted(`stopped at step ${state.step} and saved; go on with 'moe train --resume ${runDir}'.`);
+  report(out, result, runDir, state, loaded.map);
+}
+
+function loadWanted(options: Options): Loaded {
+  const overrides: [string, unknown][] = [...options.set];
+  if (options.steps !== undefined) overrides.push(['train.steps', options.steps]);
+  if (options.init !== undefined) overrides.push(['init', findCheckpoint(options.init).checkpoint]);
+  if (options.seed !== undefined) overrides.push(['seed', options.seed]);
+  if (options.families !== undefined) return loadConfig(options.families, { presets: options.preset, overrides });
+  if (options.resume === undefined)
+    throw new UserError(
+      `moe train needs --families FILE, for example 'moe train --families configs/50lang.yaml --preset quick'.`,
+    );
+  return loadConfig(join(options.resume, 'config.yaml'), { presets: options.preset, overrides });
+}
+
+function runFolder({ out, resume }: Options, config: Config): string {
+  if (resume !== undefined) {
+    if (out !== undefined && out !== resume)
+      throw new UserError(`--resume goes on in ${resume}; leave --out ${out} away.`);
+    return resume;
+  }
+  if (out !== undefined && existsSync(out))
+    throw new UserError(
+      `--out ${out} exists already; choose another folder, or go on with that run by --resume ${out}.`,
+    );
+  return out ?? freeRunDir(config.name);
+}
+
+interface Started {
+  prepared: Prepared;
+  state: RunState;
+  fresh: boolean;
+}
+
+async function start(options: Options, { config, map }: Loaded, runDir: string, out: Output): Promise<Started> {
+  if (options.resume === undefined) {
+    const tokenizer = config.init === null ? undefined : openModel(config.init).tokenizer;
+    const prepared = await prepare(config, map, tokenizer);
+    return { prepared, state: freshState(config, map, prepared), fresh: true };
+  }
+  const latest = latestCheckpoint(runDir);
+  if (!latest)
+    throw new UserError(`${runDir} holds no whole checkpoint to resume from; start it anew with another --out.`);
+  latest.skipped.forEach(sentence => out.say(pc.yellow(`  ${sentence}`)));
+  const checkpoint = loadCheckpoint(latest.directory);
+  requireSameConfig(checkpoint.trainerState.runConfig, JSON.parse(JSON.stringify(config)), latest.directory);
+  const { model, tokenizer } = openModel(latest.directory);
+  const prepared = await prepare(config, map, tokenizer);
+  return { prepared, state: restoredState(config, prepared, checkpoint, model), fresh: false };
+}
+
+function announce(out: Output, { config, map }: Loaded, backend: Selection): void {
+  const spec = modelSpec(config.model, config.router, map, config.model.vocab_size ?? 1);
+  const sparse = spec.layers.flatMap((kind, i) => (kind === 'moe' ? [i] : []));
+  out.say(
+    pc.bold(
+      `${config.name}: ${map.languages.length} languages, ${map.numExperts} experts (${config.families.name}), k ${spec.num_experts_per_tok}`,
+    ),
+  );
+  out.say(
+    `  MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}; routing ${config.router.train_mode} in training, ${config.router.inference_mode} at inference`,
+  );
+  out.say(`  backend ${backend.name}: ${backend.why}`);
+}
+
+function say(out: Output, prepared: Prepared, map: FamilyMap, runDir: string, state: RunState): void {
+  const { documents, tokenizer, zeroText } = prepared;
+  const count = (split: 'train' | 'validation'): string =>
+    thousands(documents[split].reduce((sum, { ids }) => sum + ids.length, 0));
+  const { total, active } = countParameters(state.model.spec);
+  out.say(
+    `  text: ${count('train')} training tokens, ${count('validation')} held out; vocabulary ${thousands(tokenizer.vocabSize)}`,
+  );
+  if (zeroText.size > 0)
+    out.say(
+      `  zero-text languages (no sentence in any source): ${map.languages
+        .filter(l => zeroText.has(l.code))
+        .map(l => `${l.name} (${l.code})`)
+        .join(', ')}`,
+    );
+  out.say(`  ${state.phase} model now: ${thousands(total)} parameters, ${thousands(active)} active per token`);
+  out.say(`  run folder ${runDir}, ${state.step === 0 ? 'from step 0' : `resumed at step ${state.step}`}`);
+}
+
+function writeRunFiles(runDir: string, config: Config, backend: Selection, prepared: Prepared, fresh: boolean): void {
+  mkdirSync(runDir, { recursive: true });
+  if (fresh)
+    writeFileSync(
+      join(runDir, 'config.yaml'),
+      `# Fully resolved; run it again with: moe train --families ${join(runDir, 'config.yaml')}\n${stringify(config)}`,
+    );
+  writeFileSync(join(runDir, 'environment.json'), `${JSON.stringify(environment(backend, prepared), null, 2)}\n`);
+}
+
+interface Where extends Loaded {
+  prepared: Prepared;
+  runDir: string;
+  fresh: boolean;
+}
+
+async function runLoop(state: RunState, where: Where, out: Output): Promise<LoopResult> {
+  const { runDir, fresh, config } = where;
+  const resumeStep = fresh ? undefined : state.step;
+  const metrics = openMetrics(join(runDir, 'metrics.jsonl'), resumeStep);
+  const events = openEvents({
+    directory: join(runDir, 'events'),
+    clock: () => Date.now() / 1000,
+    host: hostname(),
+    resumeStep,
+  });
+  const progress = createProgress({
+    total: config.train.steps,
+    from: state.step,
+    stream: process.stderr,
+    clock: () => performance.now(),
+    silent: out.json,
+    every: 10,
+  });
+  try {
+    return await withInterrupt(stopAsked => trainLoop(state, { ...where, metrics, events, progress, stopAsked }));
+  } finally {
+    progress.stop();
+    metrics.close();
+    events.close();
+  }
+}
+
+function report(out: Output, { last, checkpoint }: LoopResult, runDir: string, state: RunState, map: FamilyMap): void {
+  const first = readMetrics(join(runDir, 'metrics.jsonl')).find(record => record.kind === 'validation');
+  const before = (first?.free as { byLanguage: { code: string; loss: number }[] } | undefined)?.byLanguage ?? [];
+  const start = new Map(before.map(row => [row.code, row.loss]));
+  if (last) {
+    const rows = Object.entries(last.free.byFamily).map(([name, of]) => {
+      const codes = map.languages.filter(l => l.family === name && start.has(l.code));
+      const untrained = codes.reduce((sum, l) => sum + start.get(l.code)!, 0) / codes.length;
+      const given = last.given ? [last.given.byFamily[name].languageMean.toFixed(3)] : [];
+      return [name, of.languages, untrained.toFixed(3), of.languageMean.toFixed(3), ...given];
+    });
+    const header = ['family', 'languages', 'untrained', 'trained', ...(last.given ? ['ids given'] : [])];
+    out.say(`\nHeld-out loss, nats per token (mean over languages):\n${table(header, rows)}`);
+    if (last.gap !== null) out.say(`  gap between free routing and given language ids: ${last.gap.toFixed(4)} nats`);
+  }
+  out.say(`\nTrained ${state.step} steps, ${thousands(state.tokens)} tokens. Checkpoint: ${checkpoint}`);
+  out.say(`See where languages route: moe analyze-routing ${runDir}`);
+  out.result({
+    run: runDir,
+    checkpoint,
+    steps: state.step,
+    tokens: state.tokens,
+    validation: last && { free: last.free.all, given: last.given?.all ?? null, gap: last.gap },
+  });
+}

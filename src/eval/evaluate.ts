@@ -1,0 +1,103 @@
+// Held-out loss and routing of a model over documents, by language. One forward pass per batch, no gradients.
+// Every document keeps to its own attention segment, so its loss does not depend on its neighbours.
+import type { Routing, RoutingMode } from '../../routing/types.ts';
+import { batchesOf } from '../data/pack.ts';
+import type { Batch, Language, TokenDocument } from '../data/types.ts';
+import { tokenLosses } from '../model/loss.ts';
+import { type TokenInput, tokenInput } from '../model/token-input.ts';
+import type { Model } from '../model/weights.ts';
+import type { LanguageLoss } from '../train/aggregate.ts';
+
+export interface EvaluateOptions {
+  /** `free`: no language ids. `forced`: ids given, the language's expert always serves. */
+  mode: RoutingMode;
+  batch: number;
+  sequence: number;
+  padId: number;
+  onRouting?: (layer: number, routing: Routing, batch: Batch, tokens: TokenInput) => void;
+  onBatch?: (done: number, total: number) => void;
+}
+export interface DocumentLoss {
+  nats: number;
+  /** Tokens predicted: all but the first of each document. */
+  tokens: number;
+}
+
+/** Loss of each document, in order. Summation is in batch order, so the same documents give the same bits. */
+export async function documentLosses(
+  model: Model,
+  documents: TokenDocument[],
+  languages: Language[],
+  options: EvaluateOptions,
+): Promise<DocumentLoss[]> {
+  const expertOfLanguage = options.mode === 'free' ? null : Int32Array.from(languages, l => l.expert);
+  const losses = documents.map(() => ({ nats: 0, tokens: 0 }));
+  const batches = [...batchesOf(documents, { ...options, packing: 'isolated' })];
+  for (const [done, batch] of batches.entries()) {
+    const tokens = tokenInput(batch, expertOfLanguage);
+    const loss_T = tokenLosses(model, tokens, batch.label_BS, {
+      mode: options.mode,
+      onRouting: options.onRouting && ((layer, routing) => options.onRouting!(layer, routing, batch, tokens)),
+    });
+    batch.label_BS.forEach((label, t) => {
+      if (label < 0) return;
+      const document = losses[batch.document_BS[t]];
+      document.nats += loss_T[t];
+      document.tokens++;
+    });
+    options.onBatch?.(done + 1, batches.length);
+    await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
+  }
+  return losses;
+}
+
+/** Sums of document losses by language; a language without documents has 0 tokens. */
+export function lossesByLanguage(
+  losses: DocumentLoss[],
+  documents: TokenDocument[],
+  languages: Language[],
+  bytesOf: (document: TokenDocument) => number,
+): LanguageLoss[] {
+  const rows = languages.map(({ code, family }) => ({ code, family, nats: 0, tokens: 0, bytes: 0 }));
+  losses.forEach(({ nats, tokens }, i) => {
+    const row = rows[documents[i].language];
+    row.nats += nats;
+    row.tokens += tokens;
+    row.bytes += bytesOf(documents[i]);
+  });
+  return rows;
+}
+
+/** Collects exact counts [layer][language][expert] of counted slots. */
+export function routingCounter(languages: number, numExperts: number) {
+  const counts = new Map<number, Float64Array[]>();
+  return {
+    counts,
+    add(layer: number, routing: Routing, batch: Batch): void {
+      if (!counts.has(layer))
+        counts.set(
+          layer,
+          Array.from({ length: languages }, () => new Float64Array(numExperts)),
+        );
+      const byLanguage = counts.get(layer)!;
+      routing.expertId_TK.forEach((expert, slot) => {
+        const language = batch.language_BS[Math.floor(slot / routing.k)];
+        if (expert >= 0 && language >= 0) byLanguage[language][expert]++;
+      });
+    },
+  };
+}
+
+/**
+ * A sample that treats languages alike: whole documents in their order until the next would pass `tokens` for its language
+ * (the first is always taken). The same items come first in every language, so the samples stay parallel.
+ */
+export function sampleByLanguage(documents: TokenDocument[], tokens: number): TokenDocument[] {
+  const used = new Map<number, number>();
+  return documents.filter(({ language, ids }) => {
+    const before = used.get(language) ?? 0;
+    if (before > 0 && before + ids.length > tokens) return false;
+    used.set(language, before + ids.length);
+    return true;
+  });
+}

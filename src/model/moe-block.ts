@@ -1,0 +1,67 @@
+// One MoE layer of a model: gathers its weights by name, asks experts/layer.ts, and weighs its auxiliary losses.
+
+import type { FfnWeights } from '../../experts/ffn.ts';
+import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
+import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
+import type { ModelSpec } from './spec.ts';
+import type { TokenInput } from './token-input.ts';
+import type { ForwardOptions, LayerWeights } from './transformer.ts';
+import type { Model } from './weights.ts';
+
+export interface MoeBlockResult {
+  y_TD: Tensor2D;
+  /** Layer-wise losses times their coefficients; null when all coefficients are 0. */
+  auxiliary: Scalar | null;
+  /** Kept for a balance loss that pools all layers. */
+  probabilities_TE: Tensor2D;
+}
+
+/** @param x_TD the normed hidden states [T, D] */
+export function moeBlock(
+  model: Model,
+  layer: number,
+  x_TD: Tensor2D,
+  weight: LayerWeights,
+  tokens: TokenInput,
+  options: ForwardOptions,
+): MoeBlockResult {
+  const { router, num_experts_per_tok, norm_topk_prob, capacity_factor } = model.spec;
+  const out = moeLayer(
+    x_TD,
+    moeWeights(model.spec, weight),
+    { languageExpert_T: tokens.languageExpert_T, counted_T: tokens.counted_T, tokenId_T: tokens.id_T },
+    {
+      kind: router.kind,
+      k: num_experts_per_tok,
+      mode: options.mode,
+      normalise: norm_topk_prob,
+      hintBias: router.hint_bias,
+      selectionBias_E: router.bias_rate > 0 ? model.selectionBias.get(layer) : undefined,
+      dispatch: 'tf',
+      capacityFactor: capacity_factor,
+      balance: 'assigned',
+    },
+  );
+  options.onRouting?.(layer, out.routing, out.load_E);
+  const terms: Scalar[] = [];
+  if (router.balance_coefficient > 0 && router.balance_scope === 'layer')
+    terms.push(tf.mul(out.auxiliary.balance, router.balance_coefficient));
+  if (router.z_coefficient > 0) terms.push(tf.mul(out.auxiliary.z, router.z_coefficient));
+  const auxiliary = terms.length > 0 ? tf.addN(terms) : null;
+  return { y_TD: out.y_TD, auxiliary, probabilities_TE: out.routing.probabilities_TE };
+}
+
+function moeWeights(spec: ModelSpec, weight: LayerWeights): MoeWeights {
+  const ffn = (at: string): FfnWeights => ({
+    gate_proj: weight(`${at}.gate_proj.weight`) as Tensor2D,
+    up_proj: weight(`${at}.up_proj.weight`) as Tensor2D,
+    down_proj: weight(`${at}.down_proj.weight`) as Tensor2D,
+  });
+  return {
+    router_ED: weight('mlp.gate.weight') as Tensor2D,
+    experts: Array.from({ length: spec.numExperts }, (_, e) => ffn(`mlp.experts.${e}`)),
+    shared: spec.shared_expert
+      ? { ffn: ffn('mlp.shared_expert'), sharedGate_1D: weight('mlp.shared_expert_gate.weight') as Tensor2D }
+      : undefined,
+  };
+}

@@ -1,0 +1,125 @@
+// Pre-norm decoder in the manner of Qwen2, each layer dense or MoE (Post-MoE: dense early, sparse late):
+//   x ← x + attention(RMSNorm(x));  x ← x + ffn(RMSNorm(x));  logits = head(RMSNorm(x)).
+// Shapes: T tokens, D width, V vocabulary.
+
+import { ffn } from '../../experts/ffn.ts';
+import { pooledBalanceLoss } from '../../routing/balance.ts';
+import type { Routing, RoutingMode } from '../../routing/types.ts';
+import { checkpointed } from '../engine/ops/checkpointed.ts';
+import { embedding } from '../engine/ops/embedding.ts';
+import { linear } from '../engine/ops/linear.ts';
+import { rmsNorm } from '../engine/ops/rms-norm.ts';
+import { type Scalar, type Tensor, type Tensor1D, type Tensor2D, tf } from '../engine/tf.ts';
+import { selfAttention } from './attention.ts';
+import type { KvCache, LayerCache } from './kv-cache.ts';
+import { moeBlock } from './moe-block.ts';
+import type { TokenInput } from './token-input.ts';
+import type { Model } from './weights.ts';
+
+/** A tensor of one layer by its name below `model.layers.i.`. */
+export type LayerWeights = (name: string) => Tensor;
+
+export interface ForwardOptions {
+  mode: RoutingMode;
+  cache?: KvCache;
+  /** Recompute each layer in the backward pass instead of keeping its activations. */
+  checkpointing?: boolean;
+  /** Called once per layer with the normed input of its FFN or experts [T, D]. */
+  onFfnInput?: (layer: number, x_TD: Tensor2D) => void;
+  /** Called once per MoE layer with what was chosen; the tensors in it live only during the call. */
+  onRouting?: (layer: number, routing: Routing, load_E: Float64Array) => void;
+}
+export interface ForwardResult {
+  logits_TV: Tensor2D;
+  /** Sum of the auxiliary losses, already multiplied by their coefficients; null for a dense model. */
+  auxiliary: Scalar | null;
+}
+
+/** Logits of the next token at every position. */
+export function forward(model: Model, tokens: TokenInput, options: ForwardOptions): ForwardResult {
+  const { spec, weights } = model;
+  const table = weights.get('model.embed_tokens.weight') as unknown as Tensor2D;
+  let x_TD: Tensor2D = embedding(table, tokens.id_T);
+  const auxiliaries: Scalar[] = [];
+  const probabilities: Tensor2D[] = [];
+  spec.layers.forEach((_, layer) => {
+    const out = runLayer(model, layer, x_TD, tokens, options);
+    x_TD = out.x_TD;
+    if (out.auxiliary) auxiliaries.push(out.auxiliary);
+    if (out.probabilities_TE) probabilities.push(out.probabilities_TE);
+  });
+  const { balance_coefficient, balance_scope } = spec.router;
+  if (balance_coefficient > 0 && balance_scope === 'pooled' && probabilities.length > 0)
+    auxiliaries.push(
+      tf.mul(pooledBalanceLoss(probabilities, tokens.counted_T, spec.num_experts_per_tok), balance_coefficient),
+    );
+  x_TD = rmsNorm(x_TD, weights.get('model.norm.weight') as unknown as Tensor1D, spec.rms_norm_eps);
+  const head = spec.tie_word_embeddings ? table : (weights.get('lm_head.weight') as unknown as Tensor2D);
+  return { logits_TV: linear(x_TD, head), auxiliary: auxiliaries.length > 0 ? tf.addN(auxiliaries) : null };
+}
+
+interface LayerResult {
+  x_TD: Tensor2D;
+  auxiliary: Scalar | null;
+  probabilities_TE?: Tensor2D;
+}
+
+function runLayer(
+  model: Model,
+  layer: number,
+  x_TD: Tensor2D,
+  tokens: TokenInput,
+  options: ForwardOptions,
+): LayerResult {
+  const prefix = `model.layers.${layer}.`;
+  const cache = options.cache?.layers[layer];
+  if (!options.checkpointing)
+    return block(model, layer, x_TD, name => model.weights.get(prefix + name)!, tokens, options, cache);
+  const names = [...model.weights.keys()].filter(name => name.startsWith(prefix));
+  const [T, D] = x_TD.shape;
+  let first = true;
+  // One tensor comes out of a checkpointed function, so the auxiliary loss rides along as a last row of one value.
+  const packed = checkpointed(
+    (x, ...rest) => {
+      const own = new Map(names.map((name, i) => [name.slice(prefix.length), rest[i]!]));
+      const once = first ? options : { ...options, onRouting: undefined, onFfnInput: undefined };
+      first = false;
+      const out = block(model, layer, x as Tensor2D, name => own.get(name)!, tokens, once);
+      return tf.concat([out.x_TD.reshape([T * D]), (out.auxiliary ?? tf.scalar(0)).reshape([1])]);
+    },
+    [x_TD, ...names.map(name => model.weights.get(name)!)],
+  );
+  return {
+    x_TD: tf.slice(packed, [0], [T * D]).reshape([T, D]),
+    auxiliary: model.spec.layers[layer] === 'moe' ? tf.slice(packed, [T * D], [1]).reshape([]) : null,
+  };
+}
+
+function block(
+  model: Model,
+  layer: number,
+  x_TD: Tensor2D,
+  weight: LayerWeights,
+  tokens: TokenInput,
+  options: ForwardOptions,
+  cache?: LayerCache,
+): LayerResult {
+  const { spec } = model;
+  const norm = (x: Tensor2D, name: string): Tensor2D => rmsNorm(x, weight(name) as Tensor1D, spec.rms_norm_eps);
+  const mixed_TD = tf.add(
+    x_TD,
+    selfAttention(norm(x_TD, 'input_layernorm.weight'), weight, spec, tokens, cache),
+  ) as Tensor2D;
+  const normed_TD = norm(mixed_TD, 'post_attention_layernorm.weight');
+  options.onFfnInput?.(layer, normed_TD);
+  if (spec.layers[layer] === 'dense') {
+    const dense = {
+      gate_proj: weight('mlp.gate_proj.weight') as Tensor2D,
+      up_proj: weight('mlp.up_proj.weight') as Tensor2D,
+      down_proj: weight('mlp.down_proj.weight') as Tensor2D,
+    };
+    return { x_TD: tf.add(mixed_TD, ffn(normed_TD, dense)) as Tensor2D, auxiliary: null };
+  }
+  const { y_TD, ...rest } = moeBlock(model, layer, normed_TD, weight, tokens, options);
+  return { x_TD: tf.add(mixed_TD, y_TD) as Tensor2D, ...rest };
+}

@@ -1,0 +1,81 @@
+// A model in memory: its shape and its tensors by Hugging Face name, ready for training or inference.
+import { type Tensor, tf, type Variable } from '../engine/tf.ts';
+import { UserError } from '../errors.ts';
+import { type ModelSpec, type TensorSpec, tensorSpecs } from './spec.ts';
+
+export interface Model {
+  spec: ModelSpec;
+  weights: Map<string, Variable>;
+  /** Loss-free balancing bias of each MoE layer, by layer number; not trained by gradients. */
+  selectionBias: Map<number, Float32Array>;
+}
+
+/** Host copy of a tensor, the form in which weights travel between phases, files and models. */
+export interface HostTensor {
+  shape: number[];
+  values: Float32Array;
+}
+
+/**
+ * Fresh weights: matrices N(0, initializer_range), router N(0, init_std), norms 1, biases 0, as Qwen2 does.
+ * @param normal draws from N(0, 1); the only source of randomness
+ */
+export function initialWeights(spec: ModelSpec, normal: () => number): Map<string, HostTensor> {
+  const out = new Map<string, HostTensor>();
+  for (const { name, shape, role } of tensorSpecs(spec)) {
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    if (role === 'norm') values.fill(1);
+    else if (role !== 'bias') {
+      const std = role === 'router' ? spec.router.init_std : spec.initializer_range;
+      for (let i = 0; i < values.length; i++) values[i] = std * normal();
+    }
+    out.set(name, { shape, values });
+  }
+  return out;
+}
+
+const biasName = (layer: number): string => `model.layers.${layer}.mlp.gate.e_score_correction_bias`;
+
+/** Puts host tensors on the backend. @throws UserError if a tensor is missing or has another shape */
+export function createModel(spec: ModelSpec, tensors: Map<string, HostTensor>, from = 'the weights'): Model {
+  const specs = tensorSpecs(spec);
+  specs.forEach(wanted => check(wanted, tensors, from));
+  const weights = new Map<string, Variable>();
+  for (const { name, shape } of specs) weights.set(name, upload(tensors.get(name)!.values, shape));
+  const selectionBias = new Map<number, Float32Array>();
+  spec.layers.forEach((kind, layer) => {
+    if (kind !== 'moe') return;
+    const saved = tensors.get(biasName(layer));
+    selectionBias.set(layer, saved ? Float32Array.from(saved.values) : new Float32Array(spec.numExperts));
+  });
+  return { spec, weights, selectionBias };
+}
+
+function check({ name, shape }: TensorSpec, tensors: Map<string, HostTensor>, from: string): void {
+  const found = tensors.get(name);
+  if (!found)
+    throw new UserError(`${from}: tensor '${name}' is missing; the file belongs to another model or is incomplete.`);
+  if (found.shape.join() !== shape.join())
+    throw new UserError(
+      `${from}: tensor '${name}' has shape [${found.shape.join(', ')}], the configuration asks for [${shape.join(', ')}]; use the checkpoint's own configuration.`,
+    );
+}
+
+function upload(values: Float32Array, shape: number[]): Variable {
+  const start: Tensor = tf.tensor(Float32Array.from(values), shape, 'float32');
+  const variable = tf.variable(start);
+  start.dispose();
+  return variable;
+}
+
+/** Every tensor of the checkpoint, copied to the host one at a time. */
+export function* hostTensors(model: Model): Generator<[name: string, tensor: HostTensor]> {
+  for (const [name, variable] of model.weights)
+    yield [name, { shape: variable.shape, values: Float32Array.from(variable.dataSync()) }];
+  if (model.spec.router.bias_rate > 0)
+    for (const [layer, bias] of model.selectionBias) yield [biasName(layer), { shape: [bias.length], values: bias }];
+}
+
+export function disposeModel(model: Model): void {
+  for (const variable of model.weights.values()) variable.dispose();
+}

@@ -1,0 +1,54 @@
+// Looking at a model during a run: held-out loss with free routing and with language ids given, and where tokens went.
+import type { FamilyMap } from '../config/families.ts';
+import type { Config } from '../config/schema.ts';
+import type { TokenDocument } from '../data/types.ts';
+import { documentLosses, lossesByLanguage, routingCounter } from '../eval/evaluate.ts';
+import type { Model } from '../model/weights.ts';
+import { type AggregatedLosses, aggregateLosses } from './aggregate.ts';
+import type { Prepared } from './prepare.ts';
+
+export interface Look {
+  /** No language ids: plain inference. */
+  free: AggregatedLosses;
+  /** Language ids given and obeyed; null for a dense model. */
+  given: AggregatedLosses | null;
+  /** Language mean of free minus given, nats per token: what the mismatch between training and inference costs. */
+  gap: number | null;
+  /** Exact counts [language][expert] of plain routing, by layer. */
+  counts: Record<number, number[][]>;
+}
+
+/** @param sample held-out documents; the same at every look, so that looks compare */
+export async function lookAt(
+  model: Model,
+  sample: TokenDocument[],
+  config: Config,
+  map: FamilyMap,
+  prepared: Pick<Prepared, 'tokenizer' | 'bytes'>,
+  withGiven = true,
+): Promise<Look> {
+  const sparse = model.spec.layers.includes('moe');
+  const counter = routingCounter(map.languages.length, map.numExperts);
+  const shape = {
+    batch: config.train.batch_size,
+    sequence: config.data.sequence_length,
+    padId: prepared.tokenizer.eosId,
+  };
+  const losses = async (mode: 'free' | 'forced'): Promise<AggregatedLosses> => {
+    const each = await documentLosses(model, sample, map.languages, {
+      ...shape,
+      mode,
+      onRouting: mode === 'free' ? (layer, routing, batch) => counter.add(layer, routing, batch) : undefined,
+    });
+    return aggregateLosses(lossesByLanguage(each, sample, map.languages, ({ id }) => prepared.bytes.get(id) ?? 0));
+  };
+  const free = await losses('free');
+  const canForce = config.router.kind === 'hybrid-k' || config.router.kind === 'language';
+  const given = sparse && withGiven && canForce ? await losses('forced') : null;
+  return {
+    free,
+    given,
+    gap: given && free.all.languageMean - given.all.languageMean,
+    counts: Object.fromEntries([...counter.counts].map(([layer, rows]) => [layer, rows.map(row => [...row])])),
+  };
+}

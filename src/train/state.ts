@@ -1,0 +1,173 @@
+// Everything that a run carries from step to step, how it starts, and how it is saved and taken up again bit for bit.
+import type { FamilyMap } from '../config/families.ts';
+import type { Config } from '../config/schema.ts';
+import type { BatchStream } from '../data/types.ts';
+import { UserError } from '../errors.ts';
+import { toConfigJson } from '../model/config-json.ts';
+import { modelSpec } from '../model/spec.ts';
+import { createModel, disposeModel, hostTensors, initialWeights, type Model } from '../model/weights.ts';
+import { type LoadedCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { pruneCheckpoints } from './checkpoint-list.ts';
+import { openModel } from './open.ts';
+import { createOptimizer, type Optimizer } from './optimizer.ts';
+import { openTrainingStream, type Prepared } from './prepare.ts';
+import { createStreams, restoreStreams, type Streams, streamStates } from './rng.ts';
+import { learningRate } from './schedule.ts';
+import { createWatch, type Watch, type WatchState, watchDefaults } from './watch.ts';
+
+/** `dense`: before the experts are grown. `sparse`: after, or from the start. */
+export type Phase = 'dense' | 'sparse';
+
+export interface RunState {
+  phase: Phase;
+  /** Steps done. */
+  step: number;
+  /** Tokens learned from so far. */
+  tokens: number;
+  model: Model;
+  optimizer: Optimizer;
+  stream: BatchStream;
+  watch: Watch;
+  rng: Streams;
+}
+
+/** Steps trained before the experts are grown; 0 when the model is sparse (or dense) throughout. */
+export function denseSteps({ train, upcycle, model }: Config): number {
+  return model.moe_layers === 'none' ? 0 : Math.round(train.steps * upcycle.at);
+}
+
+/** Learning rate of a step. Each phase has its own warm-up and decay, because the experts start with a fresh optimizer. */
+export function rateAt(config: Config, step: number): number {
+  const { train, model } = config;
+  const before = denseSteps(config);
+  const dense = step <= before || model.moe_layers === 'none';
+  const start = dense ? 0 : before;
+  return learningRate(step - start, {
+    kind: train.schedule,
+    peak: dense ? train.dense_learning_rate : train.learning_rate,
+    steps: dense && before > 0 ? before : train.steps - start,
+    warmup: { fraction: train.warmup },
+    horizon: train.horizon,
+    finalRatio: train.final_ratio,
+  });
+}
+
+export function freshState(config: Config, map: FamilyMap, prepared: Prepared): RunState {
+  const rng = createStreams(config.seed);
+  const model = config.init === null ? newModel(config, map, prepared, rng) : initialModel(config, map, config.init);
+  return {
+    phase: model.spec.layers.includes('moe') ? 'sparse' : 'dense',
+    step: 0,
+    tokens: 0,
+    model,
+    optimizer: newOptimizer(model, config),
+    stream: openTrainingStream(config, prepared),
+    watch: newWatch(config, 0),
+    rng,
+  };
+}
+
+function newModel(config: Config, map: FamilyMap, prepared: Prepared, rng: Streams): Model {
+  const spec = modelSpec(config.model, config.router, map, prepared.tokenizer.vocabSize, denseSteps(config) > 0);
+  return createModel(
+    spec,
+    initialWeights(spec, () => rng.init.gaussian()),
+  );
+}
+
+/** The weights of another checkpoint, dense or sparse, as far as they fit this configuration. */
+function initialModel(config: Config, map: FamilyMap, path: string): Model {
+  const { model, weights } = openModel(path);
+  const sparse = model.spec.layers.includes('moe');
+  disposeModel(model);
+  if (sparse && denseSteps(config) > 0)
+    throw new UserError(
+      `${path} has experts already, but upcycle.at ${config.upcycle.at} plans a dense phase; set upcycle.at to 0.`,
+    );
+  const spec = modelSpec(config.model, config.router, map, model.spec.vocab_size, !sparse);
+  return createModel(spec, weights, path);
+}
+
+export function restoredState(
+  config: Config,
+  prepared: Prepared,
+  checkpoint: LoadedCheckpoint,
+  model: Model,
+): RunState {
+  const saved = checkpoint.trainerState;
+  const optimizer = newOptimizer(model, config);
+  optimizer.importState(checkpoint.optimizer());
+  return {
+    phase: saved.phase as Phase,
+    step: saved.step,
+    tokens: saved.tokensSeen,
+    model,
+    optimizer,
+    stream: openTrainingStream(config, prepared, saved.cursor),
+    watch: newWatch(config, saved.more.phaseStart as number, saved.more.watch as WatchState),
+    rng: restoreStreams(saved.rng),
+  };
+}
+
+/** Swaps the dense model for the grown one: fresh optimizer and watch, the data stream goes on. */
+export function enterSparse(state: RunState, config: Config, model: Model): void {
+  state.optimizer.dispose();
+  disposeModel(state.model);
+  state.phase = 'sparse';
+  state.model = model;
+  state.optimizer = newOptimizer(model, config);
+  state.watch = newWatch(config, state.step);
+}
+
+export async function saveState(
+  runDir: string,
+  state: RunState,
+  config: Config,
+  map: FamilyMap,
+  prepared: Prepared,
+): Promise<string> {
+  const tensors = [...hostTensors(state.model)].map(([name, { shape, values }]): [string, number[], Float32Array] => [
+    name,
+    shape,
+    values,
+  ]);
+  const directory = await saveCheckpoint(runDir, state.step, {
+    config: toConfigJson(state.model.spec, map, prepared.tokenizer.eosId),
+    weights: tensors,
+    optimizer: await state.optimizer.exportState(),
+    trainerState: {
+      phase: state.phase,
+      seed: config.seed,
+      rng: streamStates(state.rng),
+      cursor: state.stream.state(),
+      tokensSeen: state.tokens,
+      runConfig: config,
+      more: { watch: state.watch.state(), phaseStart: state.phase === 'sparse' ? denseSteps(config) : 0 },
+    },
+    tokenizerJson: prepared.tokenizer.toJson(),
+  });
+  pruneCheckpoints(runDir, config.train.keep_checkpoints, directory);
+  return directory;
+}
+
+export function disposeState(state: RunState): void {
+  state.optimizer.dispose();
+  disposeModel(state.model);
+}
+
+function newOptimizer(model: Model, { train }: Config): Optimizer {
+  return createOptimizer(model.weights, {
+    beta1: train.beta1,
+    beta2: train.beta2,
+    epsilon: train.epsilon,
+    weightDecay: train.weight_decay,
+    decayEmbeddings: train.decay_embeddings,
+    decayNorms: train.decay_norms,
+    multipliers: train.multipliers,
+  });
+}
+
+function newWatch({ train }: Config, phaseStart: number, from?: WatchState): Watch {
+  const quietUntil = phaseStart + Math.max(watchDefaults.quietUntil, Math.ceil(train.warmup * train.steps));
+  return createWatch({ ...watchDefaults, factor: train.explosion_factor, quietUntil }, from);
+}

@@ -1,0 +1,89 @@
+// One optimizer step: micro-batches → gradients → clip → watch → AdamW (→ loss-free balancing bias).
+import { updateSelectionBias } from '../../routing/loss-free.ts';
+import type { Config } from '../config/schema.ts';
+import type { BatchStream } from '../data/types.ts';
+import { lossAndGradients } from '../model/loss.ts';
+import { tokenInput } from '../model/token-input.ts';
+import type { Model } from '../model/weights.ts';
+import { createAccumulator } from './accumulate.ts';
+import { clipGradients } from './clip.ts';
+import type { Optimizer } from './optimizer.ts';
+import type { Watch } from './watch.ts';
+
+export interface StepResult {
+  /** Mean cross-entropy over the step's learned tokens, nats. */
+  loss: number;
+  auxiliary: number;
+  gradientNorm: number;
+  /** Learned tokens. */
+  tokens: number;
+  /** Slots per expert summed over MoE layers; absent when dense. */
+  load_E?: Float64Array;
+  /** Why the run must stop; the weights are then untouched. */
+  stop: string | null;
+}
+
+export interface StepInput {
+  step: number;
+  learningRate: number;
+  model: Model;
+  optimizer: Optimizer;
+  stream: BatchStream;
+  watch: Watch;
+  config: Config;
+  /** Expert of each language id. */
+  expertOfLanguage: Int32Array;
+}
+
+/** Reads `accumulation` micro-batches and updates the model in place, unless the watch objects. */
+export async function trainStep(input: StepInput): Promise<StepResult> {
+  const { model, config, stream } = input;
+  const accumulator = createAccumulator();
+  const loads = new Map<number, Float64Array>();
+  let loss = 0;
+  let auxiliary = 0;
+  for (let i = 0; i < config.train.accumulation; i++) {
+    const batch = stream.next();
+    const part = lossAndGradients(model, tokenInput(batch, input.expertOfLanguage), batch.label_BS, {
+      mode: config.router.train_mode,
+      checkpointing: config.train.gradient_checkpointing,
+      onRouting: (layer, _, load_E) => addLoad(loads, layer, load_E),
+    });
+    loss += part.loss * part.learnedTokens;
+    auxiliary += part.auxiliary * part.learnedTokens;
+    accumulator.add(part.gradients, part.learnedTokens);
+  }
+  const { gradients, tokens } = accumulator.finish();
+  const { norm, nonFinite } = await clipGradients(gradients, config.train.clip);
+  const result = {
+    loss: loss / tokens,
+    auxiliary: auxiliary / tokens,
+    gradientNorm: norm,
+    tokens,
+    load_E: total(loads),
+  };
+  const { step, learningRate } = input;
+  const stop = input.watch.observe({ step, loss: result.loss, gradientNorm: norm, learningRate, nonFinite });
+  if (stop === null) {
+    input.optimizer.step(gradients, learningRate);
+    balance(model, loads, config.router.bias_rate);
+  }
+  for (const gradient of gradients.values()) gradient.dispose();
+  return { ...result, stop };
+}
+
+function addLoad(loads: Map<number, Float64Array>, layer: number, load_E: Float64Array): void {
+  const before = loads.get(layer);
+  loads.set(layer, before ? before.map((load, e) => load + load_E[e]) : load_E);
+}
+
+function total(loads: Map<number, Float64Array>): Float64Array | undefined {
+  if (loads.size === 0) return undefined;
+  return [...loads.values()].reduce((a, b) => a.map((load, e) => load + b[e]));
+}
+
+function balance(model: Model, loads: Map<number, Float64Array>, rate: number): void {
+  if (rate === 0) return;
+  for (const [layer, load_E] of loads)
+    model.selectionBias.set(layer, updateSelectionBias(model.selectionBias.get(layer)!, load_E, rate));
+}
