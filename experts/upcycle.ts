@@ -79,8 +79,8 @@ export function upcyclingError(
   return worst === 0 ? 0 : worst / largest;
 }
 
-/** Mean hidden states as router rows: a token scores high for the group whose mean it points to. The mean over groups is taken
- *  off first, as the direction that all hidden states share would only say "everybody". */
+/** Mean hidden states as router rows. What all groups share, their common mean, is taken off and rows are made orthogonal to
+ *  it: a router has no bias, so the large common part of every hidden state would otherwise drown the differences. */
 function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number, length: number): Float32Array {
   if (mean_ED.length !== numExperts * width) {
     throw new UserError(
@@ -93,6 +93,7 @@ function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number
     common_D[i % width] += value / numExperts;
   });
   const rows = Float64Array.from(mean_ED, (value, i) => value - common_D[i % width]);
+  for (let e = 0; e < numExperts; e++) removeDirection(rows.subarray(e * width, (e + 1) * width), common_D);
   return scaleRows(rows, width, length);
 }
 
@@ -108,14 +109,20 @@ function orthogonalRows(numExperts: number, width: number, length: number, rando
   for (let e = 0; e < numExperts; e++) {
     const row_D = rows.subarray(e * width, (e + 1) * width);
     for (let other = 0; other < e; other++) {
-      const other_D = rows.subarray(other * width, (other + 1) * width);
-      const share = dot(row_D, other_D) / dot(other_D, other_D);
-      other_D.forEach((value, d) => {
-        row_D[d] -= share * value;
-      });
+      removeDirection(row_D, rows.subarray(other * width, (other + 1) * width));
     }
   }
   return scaleRows(rows, width, length);
+}
+
+/** Takes the part along `direction_D` off `row_D`, in place. */
+function removeDirection(row_D: Float64Array, direction_D: Float64Array): void {
+  const square = dot(direction_D, direction_D);
+  if (square === 0) return;
+  const share = dot(row_D, direction_D) / square;
+  direction_D.forEach((value, d) => {
+    row_D[d] -= share * value;
+  });
 }
 
 /** Rows brought to one length; a row of zeros stays. */

@@ -62,13 +62,10 @@ function chosenGates(p_TE: Tensor2D, { expertId_TK, k, fixedGate_TK }: Selection
   });
   const p_T1E = p_TE.reshape([tokens, 1, numExperts]);
   let gate_TK = p_T1E.mul(tf.tensor3d(learned_TKE, [tokens, k, numExperts])).sum<Tensor2D>(2);
-  if (fixedGate_TK)
-    gate_TK = gate_TK.add(
-      tf.tensor2d(
-        fixedGate_TK.map(gate => Math.max(gate, 0)),
-        [tokens, k],
-      ),
-    );
+  if (fixedGate_TK) {
+    const fixed_TK = fixedGate_TK.map(gate => Math.max(gate, 0));
+    gate_TK = gate_TK.add(tf.tensor2d(fixed_TK, [tokens, k]));
+  }
   if (!normalise) return gate_TK;
   const mass_T1 = gate_TK.sum<Tensor2D>(1, true);
   return gate_TK.div(mass_T1.maximum(LEAST_MASS));
