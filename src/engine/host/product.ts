@@ -13,6 +13,7 @@ export interface ProductAttributes {
   transposeB: boolean;
 }
 
+const asBatch = (matrix: TensorInfo): TensorInfo => ({ ...matrix, shape: [1, ...matrix.shape] });
 const sizeOf = (matrix: TensorInfo): number => matrix.shape[0] * matrix.shape[1];
 
 function transposed(memory: HostMemory, matrix: TensorInfo): TensorInfo {
@@ -32,9 +33,10 @@ export function plainProduct(memory: HostMemory, a: TensorInfo, b: TensorInfo, b
     for (let i = 0; i < y.length; i++) y[i] = offset ? offset[i % shape[1]] : 0;
     return empty;
   }
-  if (bias)
-    return memory.run('_FusedMatMul', { a, b, bias }, { transposeA: false, transposeB: false, activation: 'linear' });
-  return memory.run('BatchMatMul', { a, b }, { transposeA: false, transposeB: false });
+  if (!bias) return memory.run('BatchMatMul', { a, b }, { transposeA: false, transposeB: false });
+  const batched = { a: asBatch(a), b: asBatch(b), bias }; // the fused kernel reads shapes of rank 3 only
+  const result = memory.run('_FusedMatMul', batched, { transposeA: false, transposeB: false, activation: 'linear' });
+  return { ...result, shape };
 }
 
 /** op(a) op(b) + bias, in the order of transposes that moves least. */

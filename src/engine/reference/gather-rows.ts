@@ -2,10 +2,10 @@
 // gather: y[j] = x[index[j]]. combine: out[t] = Σ_j gate[t, j] · y[inverse[t, j]]. An index of −1 reads a zero row.
 import type { Tensor2D } from '../tf.ts';
 import { tf } from '../tf.ts';
+import { oneHot } from './one-hot.ts';
 
 export function gatherRowsReference(x_ND: Tensor2D, index_M: Int32Array): Tensor2D {
-  const oneHot_MN = tf.cast(tf.oneHot(tf.tensor1d(index_M, 'int32'), x_ND.shape[0]), 'float32') as Tensor2D;
-  return tf.matMul(oneHot_MN, x_ND);
+  return tf.matMul(oneHot(index_M, x_ND.shape[0]), x_ND);
 }
 
 export function combineReference(y_ND: Tensor2D, inverse_TK: Int32Array, gate_TK: Tensor2D): Tensor2D {
