@@ -1,6 +1,7 @@
 // What there is to learn from, per language: documents, bytes, tokens, share medical, per source and split.
 import { zeroTextLanguages } from './corpus.ts';
 import { byteLength } from './text.ts';
+import { fertility } from './tokenizer/fertility.ts';
 import type { Document, Language, Split, Tokenizer } from './types.ts';
 
 export interface LanguageStats {
@@ -20,9 +21,9 @@ export interface LanguageStats {
   /** Tokens of all text without EOS; null without a tokenizer. */
   tokens: number | null;
   bytesPerToken: number | null;
-  /** Tokens for what English says in one token: over the items of the most widely shared source (UDHR) that both have.
-   *  Null without a tokenizer or common items. */
-  fertility: number | null;
+  /** Tokens for what English says in one token (tokenizer/fertility.ts): over the items of the most widely shared source
+   *  (UDHR) that both have. Null without a tokenizer or common items. */
+  tax: number | null;
 }
 
 /** One row per language, in the order given. The tokenizer is optional: without it the token columns are null. */
@@ -32,7 +33,13 @@ export function corpusStats(documents: Document[], languages: Language[], tokeni
   const byLanguage = new Map(languages.map(({ code }): [string, Document[]] => [code, []]));
   for (const document of documents) byLanguage.get(document.language)?.push(document);
   const shared = mostSharedSource(documents);
-  const reference = byLanguage.get('en') ?? [];
+  const parallel = tokenizer
+    ? fertility(
+        tokenizer,
+        documents.filter(({ source }) => source === shared),
+      )
+    : [];
+  const taxes = new Map(parallel.map(({ language, tax }) => [language, tax]));
   return languages.map(({ code, name, family, script }) => {
     const own = byLanguage.get(code)!;
     const bytes = sum(own, document => byteLength(document.text));
@@ -45,7 +52,7 @@ export function corpusStats(documents: Document[], languages: Language[], tokeni
       bytesBySplit: splitTotals(own, document => byteLength(document.text)),
       tokens: tokenCount,
       bytesPerToken: tokenCount ? bytes / tokenCount : null,
-      fertility: tokenizer ? fertility(own, reference, shared, tokens) : null,
+      tax: finiteOrNull(taxes.get(code)),
     };
   });
 }
@@ -60,22 +67,12 @@ export function statsTable(rows: LanguageStats[]): string[][] {
     ...sources.map(source => kB(row.bytesBySource[source])),
     ...[kB(row.bytes), kB(row.bytesBySplit.train), kB(row.bytesBySplit.validation), kB(row.bytesBySplit.test)],
     ...[`${Math.round(100 * row.medical)} %`, String(row.documents)],
-    ...[row.tokens?.toString() ?? '–', row.fertility?.toFixed(2) ?? '–'],
+    ...[row.tokens?.toString() ?? '–', row.tax?.toFixed(2) ?? '–'],
   ]);
-  return [[...head, 'tokens', 'fertility'], ...body];
+  return [[...head, 'tokens', 'tax'], ...body];
 }
 
-function fertility(
-  own: Document[],
-  reference: Document[],
-  source: string,
-  tokens: Map<Document, number>,
-): number | null {
-  const english = new Map(reference.filter(d => d.source === source).map(d => [d.item, tokens.get(d)!]));
-  const common = own.filter(document => document.source === source && english.has(document.item));
-  const needed = sum(common, document => english.get(document.item)!);
-  return needed === 0 ? null : sum(common, document => tokens.get(document)!) / needed;
-}
+const finiteOrNull = (value = Number.NaN): number | null => (Number.isFinite(value) ? value : null);
 
 /** The source with running text in the most languages, the first one on a tie. */
 function mostSharedSource(documents: Document[]): string {

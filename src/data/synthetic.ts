@@ -1,6 +1,6 @@
 // Made-up languages with a known family tree, for tests and lessons: unlimited parallel text under no licence, and a right
-// answer to "which languages belong together". A family has a sound inventory, roots and a word order; each sub-family and
-// each language shifts some sounds, replaces some words and has endings of its own, so relatives share most words.
+// answer to "which languages belong together". A family has a sound inventory, roots, endings and a word order; each
+// sub-family, and then each language, shifts a sound and replaces some words, so relatives share most of them.
 import seedrandom from 'seedrandom';
 import { itemSplit } from './split.ts';
 import type { Corpus, Document, Language } from './types.ts';
@@ -46,13 +46,15 @@ export function syntheticLanguages({
   return families.flatMap((size, family) => {
     const random = seedrandom(`family/${seed}/${family}`);
     const sounds = { consonants: sample(CONSONANTS, 9, random), vowels: sample(VOWELS, 4, random) };
-    const roots = inventWords(CONCEPTS, sounds, random);
+    // The last three words are endings of a subject, a verb and an object: they shift their sounds but are not replaced.
+    const roots = inventWords(CONCEPTS + 3, sounds, random);
     const order = pick(ORDERS, random);
     return Array.from({ length: size }, (_, member): SyntheticLanguage => {
       const subfamily = Math.floor(member / LANGUAGES_PER_SUBFAMILY);
       const branch = change(roots, 0.15, sounds, seedrandom(`branch/${seed}/${family}/${subfamily}`));
       const own = seedrandom(`language/${seed}/${family}/${member}`);
       const letter = String.fromCharCode(97 + (member % 26)).repeat(1 + Math.floor(member / 26));
+      const words = change(branch, 0.08, sounds, own);
       return {
         language: {
           index: index++,
@@ -63,9 +65,9 @@ export function syntheticLanguages({
           expert: family,
         },
         subfamily,
-        words: change(branch, 0.08, sounds, own),
+        words: words.slice(0, CONCEPTS),
         order,
-        endings: inventWords(3, sounds, own).map(word => word.slice(-2)),
+        endings: words.slice(CONCEPTS).map(word => word.slice(-3)),
       };
     });
   });
@@ -129,11 +131,13 @@ function inventWord({ consonants, vowels }: Sounds, random: Random): string {
   return random() < 0.3 ? word + pick(consonants, random) : word;
 }
 
-/** One step down the tree: one regular sound shift, and a share of the words replaced by new ones. */
+/** One step down the tree: one regular sound shift, and a share of the words (not of the endings) replaced by new ones. */
 function change(words: string[], replaced: number, sounds: Sounds, random: Random): string[] {
   const from = pick(sounds.consonants, random);
   const to = pick(CONSONANTS, random);
-  return words.map(word => (random() < replaced ? inventWord(sounds, random) : word.replaceAll(from, to)));
+  return words.map((word, i) =>
+    i < CONCEPTS && random() < replaced ? inventWord(sounds, random) : word.replaceAll(from, to),
+  );
 }
 
 const pick = <T>(list: readonly T[], random: Random): T => list[Math.floor(random() * list.length)];
