@@ -102,6 +102,6 @@ function findEos(
     if (id >= 0) return id;
   }
   throw new UserError(
-    `${path} has no end-of-text token (looked for ${wanted.join(' ')}): name one of its tokens as tokenizer.eos_token`,
+    `${path} has no end-of-text token (looked for ${wanted.join(' ')}): name one of its tokens as tokenizer.eos`,
   );
 }
