@@ -1,0 +1,140 @@
+// Clipping and accumulation.
+import fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { selectBackend } from '../../src/engine/backend.ts';
+import type { Tensor } from '../../src/engine/tf.ts';
+import { tf } from '../../src/engine/tf.ts';
+import { createAccumulator } from '../../src/train/accumulate.ts';
+import { clipGradients } from '../../src/train/clip.ts';
+
+beforeAll(async () => void (await selectBackend('cpu')));
+
+const gradients = (values: Record<string, number[]>): Map<string, Tensor> =>
+  new Map(Object.entries(values).map(([name, numbers]) => [name, tf.tensor1d(numbers)]));
+/** Reads and frees. */
+function take(map: Map<string, Tensor>): Record<string, number[]> {
+  const values = Object.fromEntries([...map].map(([name, tensor]) => [name, [...tensor.dataSync()]]));
+  tf.dispose([...map.values()]);
+  return values;
+}
+
+describe('clipping', () => {
+  it('3, 4 and 12 have norm 13; clipped to 1 each is divided by 13', async () => {
+    const map = gradients({ a: [3, 4], b: [12] });
+    expect(await clipGradients(map, 1)).toEqual({ norm: 13, scale: 1 / 13, nonFinite: [] });
+    const { a, b } = take(map);
+    for (const [value, wanted] of [
+      [a[0], 3 / 13],
+      [a[1], 4 / 13],
+      [b[0], 12 / 13],
+    ])
+      expect(value).toBeCloseTo(wanted, 6);
+  });
+
+  it('at or under the limit the very tensors stay', async () => {
+    const map = gradients({ a: [3, 4] });
+    const before = map.get('a');
+    expect(await clipGradients(map, 5)).toEqual({ norm: 5, scale: 1, nonFinite: [] });
+    expect(map.get('a')).toBe(before);
+    take(map);
+  });
+
+  it('a gradient that is not finite is named and nothing is scaled', async () => {
+    const map = gradients({ a: [30, 40], b: [Number.NaN, 1], c: [Infinity] });
+    const { norm, scale, nonFinite } = await clipGradients(map, 1);
+    expect(norm).toBeNaN();
+    expect([scale, nonFinite]).toEqual([1, ['b', 'c']]);
+    expect(take(map).a).toEqual([30, 40]);
+  });
+
+  it('nothing to clip has norm 0', async () => {
+    expect(await clipGradients(new Map(), 1)).toEqual({ norm: 0, scale: 1, nonFinite: [] });
+  });
+
+  it('afterwards the norm is the smaller of norm and limit', async () => {
+    const vectors = fc.array(fc.array(fc.float({ min: -100, max: 100, noNaN: true }), { minLength: 1 }), {
+      minLength: 1,
+    });
+    await fc.assert(
+      fc.asyncProperty(vectors, fc.double({ min: 0.01, max: 50, noNaN: true }), async (lists, limit) => {
+        const map = gradients(Object.fromEntries(lists.map((list, index) => [`p${index}`, list])));
+        const { norm } = await clipGradients(map, limit);
+        expect(norm).toBeCloseTo(Math.hypot(...lists.flat()), 3);
+        const after = Math.hypot(...Object.values(take(map)).flat());
+        expect(Math.abs(after - Math.min(norm, limit))).toBeLessThan(1e-5 * Math.max(1, norm));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('accumulation', () => {
+  it('weights by tokens: (3 · [2, 4] + 1 · [6, 0]) / 4 = [3, 3]', () => {
+    const accumulator = createAccumulator();
+    accumulator.add(gradients({ a: [2, 4] }), 3);
+    accumulator.add(gradients({ a: [6, 0] }), 1);
+    const { gradients: sum, tokens } = accumulator.finish();
+    expect([take(sum), tokens]).toEqual([{ a: [3, 3] }, 4]);
+  });
+
+  it('one micro-batch passes as the same tensors', () => {
+    const accumulator = createAccumulator();
+    const map = gradients({ a: [1 / 3] });
+    accumulator.add(map, 7);
+    const { gradients: sum } = accumulator.finish();
+    expect(sum.get('a')).toBe(map.get('a'));
+    take(sum);
+  });
+
+  it('a micro-batch without tokens is dropped, NaN and all; a gradient absent from one counts as zero', () => {
+    const accumulator = createAccumulator();
+    accumulator.add(gradients({ a: [Number.NaN] }), 0);
+    accumulator.add(gradients({ a: [4] }), 1);
+    accumulator.add(gradients({ b: [8] }), 1);
+    const { gradients: sum, tokens } = accumulator.finish();
+    expect([take(sum), tokens]).toEqual([{ a: [2], b: [4] }, 2]);
+    expect(accumulator.finish()).toEqual({ gradients: new Map(), tokens: 0 });
+  });
+
+  it('a step that is given up leaves no tensors', () => {
+    const accumulator = createAccumulator();
+    accumulator.add(gradients({ a: [1] }), 1);
+    accumulator.add(gradients({ a: [1] }), 1);
+    accumulator.dispose();
+    expect(accumulator.finish().tokens).toBe(0);
+  });
+
+  it('any split of a batch gives the gradient of the whole: a linear least-squares loss, mean over rows', () => {
+    const rows = fc.array(fc.tuple(fc.integer({ min: -9, max: 9 }), fc.integer({ min: -9, max: 9 })), {
+      minLength: 1,
+      maxLength: 12,
+    });
+    const gradientOf = (part: [number, number][]): Map<string, Tensor> => {
+      const of = tf.grad(w =>
+        tf.tidy(() => {
+          const x = tf.tensor1d(part.map(row => row[0]));
+          const y = tf.tensor1d(part.map(row => row[1]));
+          return tf.mean(tf.square(tf.sub(tf.mul(x, w), y)));
+        }),
+      );
+      const w = tf.scalar(0.5);
+      const map = new Map([['w', of(w)]]);
+      w.dispose();
+      return map;
+    };
+    fc.assert(
+      fc.property(rows, fc.array(fc.nat(12), { maxLength: 4 }), (batch, cuts) => {
+        const places = [0, ...cuts.map(cut => Math.min(cut, batch.length)).sort((a, b) => a - b), batch.length];
+        const accumulator = createAccumulator();
+        for (const [i, end] of places.slice(1).entries()) {
+          const part = batch.slice(places[i], end);
+          if (part.length > 0) accumulator.add(gradientOf(part), part.length);
+        }
+        const whole = take(gradientOf(batch)).w[0];
+        const sum = take(accumulator.finish().gradients).w[0];
+        expect(Math.abs(sum - whole)).toBeLessThan(1e-5 * Math.max(1, Math.abs(whole)));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
