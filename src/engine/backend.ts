@@ -65,6 +65,7 @@ async function listCandidates(asked: BackendName): Promise<Candidate[]> {
 }
 
 async function wasmCandidate(): Promise<Candidate> {
+  const inUse = tf.getBackend();
   const failure = await quietly(async () => {
     try {
       await import('@tensorflow/tfjs-backend-wasm');
@@ -73,6 +74,8 @@ async function wasmCandidate(): Promise<Candidate> {
       return null;
     } catch (error) {
       return firstLine(error);
+    } finally {
+      if (inUse) await tf.setBackend(inUse); // asking must not change what is in use
     }
   });
   if (failure !== null) return { name: 'wasm', works: false, why: `WebAssembly does not start here: ${failure}.` };

@@ -8,7 +8,9 @@ interface TapeState {
 }
 
 /** f(...inputs) whose inner tensors are not kept for the gradient. Every tensor that needs a gradient, weights too,
- *  must be among `inputs`: what f reads by closure gets none. f must give the same result when run again. */
+ *  must be among `inputs`: what f reads by closure gets none. f must give the same result when run again.
+ *  The gradients have the bits of the direct computation when no input is also used outside of f (else the same terms
+ *  are summed in another order). */
 export function checkpointed<T extends Tensor>(f: (...inputs: Tensor[]) => T, inputs: Tensor[]): T {
   return withGradient(
     inputs,

@@ -18,7 +18,7 @@ export function gatherRows(x_ND: Tensor2D, index_M: Int32Array, inverse_NR?: Int
     () => ({ value: gatherSum(x_ND, index_M, 1), saved: [] }),
     gradient => {
       const inverse = inverse_NR ?? invert(index_M, rows);
-      return [gatherSum(gradient, inverse, inverse.length / Math.max(1, rows))];
+      return [gatherSum(gradient, inverse, rows === 0 ? 1 : inverse.length / rows)];
     },
   );
 }

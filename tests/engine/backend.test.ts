@@ -1,0 +1,39 @@
+// Choice of the backend: what auto takes, what is refused and how, and that nothing is printed.
+import { describe, expect, it, vi } from 'vitest';
+import type { BackendName } from '../../src/engine/backend.ts';
+import { selectBackend } from '../../src/engine/backend.ts';
+import { tf } from '../../src/engine/tf.ts';
+import { UserError } from '../../src/errors.ts';
+
+describe('selectBackend', () => {
+  it('takes wasm for auto and says one sentence about each candidate', async () => {
+    const { name, why, candidates } = await selectBackend('auto');
+    expect(name).toBe('wasm');
+    expect(tf.getBackend()).toBe('wasm');
+    expect(why).toMatch(/^WebAssembly .*\.$/);
+    expect(candidates.map(candidate => candidate.name)).toEqual(['native', 'wasm', 'webgpu', 'tensorflow', 'cpu']);
+    for (const candidate of candidates) expect(candidate.why).toMatch(/^[^\n]+\.$/);
+  });
+
+  it('takes cpu when asked, without the greeting of tfjs and without listeners on the process', async () => {
+    const log = vi.spyOn(console, 'log');
+    const listeners = process.listenerCount('unhandledRejection') + process.listenerCount('uncaughtException');
+    expect((await selectBackend('cpu')).name).toBe('cpu');
+    tf.tensor1d([1]).dispose();
+    expect(log).not.toHaveBeenCalled();
+    expect(process.listenerCount('unhandledRejection') + process.listenerCount('uncaughtException')).toBe(listeners);
+  });
+
+  it.each(['native', 'webgpu'] as const)('refuses %s in one sentence and keeps the backend in use', async name => {
+    await selectBackend('cpu');
+    await expect(selectBackend(name)).rejects.toThrow(UserError);
+    await expect(selectBackend(name)).rejects.toThrow(/not in this version\. Try --backend auto\.$/);
+    expect(tf.getBackend()).toBe('cpu');
+  });
+
+  it('refuses a name it does not know', async () => {
+    await expect(selectBackend('cuda' as BackendName)).rejects.toThrow(
+      "Backend 'cuda' is not known; choose one of auto",
+    );
+  });
+});

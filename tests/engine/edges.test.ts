@@ -1,0 +1,321 @@
+// Where operations break first: no rows, blocks and tiles that do not divide, a heap that grows, ids out of range,
+// weights that change under the matrix product, gradients of computations that run twice.
+import { beforeAll, describe, expect, it } from 'vitest';
+import { selectBackend } from '../../src/engine/backend.ts';
+import { adamw } from '../../src/engine/ops/adamw.ts';
+import { attention } from '../../src/engine/ops/attention.ts';
+import { checkpointed } from '../../src/engine/ops/checkpointed.ts';
+import { combine } from '../../src/engine/ops/combine.ts';
+import { crossEntropy } from '../../src/engine/ops/cross-entropy.ts';
+import { embedding } from '../../src/engine/ops/embedding.ts';
+import { gatherRows } from '../../src/engine/ops/gather-rows.ts';
+import { groupedLinear } from '../../src/engine/ops/grouped-linear.ts';
+import { linear } from '../../src/engine/ops/linear.ts';
+import { matmul } from '../../src/engine/ops/matmul.ts';
+import { rmsNorm } from '../../src/engine/ops/rms-norm.ts';
+import { rope } from '../../src/engine/ops/rope.ts';
+import { swiglu } from '../../src/engine/ops/swiglu.ts';
+import { attentionReference } from '../../src/engine/reference/attention.ts';
+import { groupedLinearReference } from '../../src/engine/reference/grouped-linear.ts';
+import { linearReference, matmulReference } from '../../src/engine/reference/matmul.ts';
+import type { Scalar, Tensor, Tensor2D, Tensor4D } from '../../src/engine/tf.ts';
+import { tf } from '../../src/engine/tf.ts';
+import { expectClose, generator } from './judge.ts';
+
+type Any = (...inputs: Tensor[]) => Tensor;
+const any = (f: unknown): Any => f as Any;
+
+function random(shape: number[], seed: number): Tensor {
+  const next = generator(seed);
+  return tf.tensor(Float32Array.from({ length: tf.util.sizeFromShape(shape) }, next), shape);
+}
+
+function gradientsOf(f: Any, shapes: number[][]): Float32Array[] {
+  return tf.tidy(() => {
+    const inputs = shapes.map((shape, i) => random(shape, i + 1));
+    const upstream = random(f(...inputs).shape, 99);
+    const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
+    return [value, ...grads].map(tensor => tensor.dataSync().slice() as Float32Array);
+  });
+}
+
+function expectSame(f: Any, reference: Any, shapes: number[][]): void {
+  const [got, want] = [gradientsOf(f, shapes), gradientsOf(reference, shapes)];
+  want.forEach((values, i) => {
+    expectClose(i === 0 ? 'value' : `gradient ${i - 1}`, got[i], values, 2e-4);
+  });
+}
+
+describe.each(['cpu', 'wasm'] as const)('on %s', backend => {
+  beforeAll(async () => {
+    await selectBackend(backend);
+  });
+
+  it('no rows in, no rows out, and gradients of zero', () => {
+    const none = new Int32Array(0);
+    const cases: [string, Any, number[][]][] = [
+      [
+        'matmul',
+        any(matmul),
+        [
+          [0, 3],
+          [3, 2],
+        ],
+      ],
+      ['linear', any(linear), [[0, 3], [2, 3], [2]]],
+      ['rmsNorm', any((x: never, w: never) => rmsNorm(x, w, 1e-5)), [[0, 3], [3]]],
+      ['rope', any((x: never) => rope(x, none, 10)), [[0, 2, 4]]],
+      [
+        'swiglu',
+        any(swiglu),
+        [
+          [0, 3],
+          [0, 3],
+        ],
+      ],
+      [
+        'attention',
+        any((q: never, k: never, v: never) => attention(q, k, v, none, none)),
+        [
+          [0, 4, 2, 2],
+          [0, 4, 1, 2],
+          [0, 4, 1, 2],
+        ],
+      ],
+      ['embedding', any((w: never) => embedding(w, none)), [[4, 3]]],
+      ['crossEntropy', any((x: never) => crossEntropy(x, none)), [[0, 5]]],
+      ['gatherRows', any((x: never) => gatherRows(x, none)), [[4, 3]]],
+      ['gatherRows of none', any((x: never) => gatherRows(x, none, none)), [[0, 3]]],
+      [
+        'combine',
+        any((y: never, g: never) => combine(y, none, g)),
+        [
+          [0, 3],
+          [0, 2],
+        ],
+      ],
+      [
+        'groupedLinear',
+        any((x: never, ...w: never[]) => groupedLinear(x, w, Int32Array.of(0, 0, 0))),
+        [
+          [0, 3],
+          [2, 3],
+          [2, 3],
+        ],
+      ],
+    ];
+    for (const [name, f, shapes] of cases) {
+      const [value, ...gradients] = gradientsOf(f, shapes);
+      expect(value.length, name).toBe(0);
+      gradients.forEach((gradient, i) => {
+        expect([...gradient], `${name} gradient ${i}`).toEqual(Array(tf.util.sizeFromShape(shapes[i])).fill(0));
+      });
+    }
+  });
+
+  it('an inner dimension of zero gives zeros', () => {
+    expect([
+      ...gradientsOf(any(matmul), [
+        [2, 0],
+        [0, 3],
+      ])[0],
+    ]).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  it('products over several tiles, wide and narrow', () => {
+    for (const [m, k, n] of [
+      [70, 37, 5],
+      [5, 67, 70],
+      [33, 1, 65],
+    ]) {
+      for (const turnA of [false, true]) {
+        for (const turnB of [false, true]) {
+          const shapes = [turnA ? [k, m] : [m, k], turnB ? [n, k] : [k, n]];
+          const product = any((a: never, b: never) => matmul(a, b, turnA, turnB));
+          expectSame(
+            product,
+            any((a: never, b: never) => matmulReference(a, b, turnA, turnB)),
+            shapes,
+          );
+        }
+      }
+      expectSame(any(linear), any(linearReference), [[m, k], [n, k], [n]]);
+    }
+  });
+
+  it('attention over several blocks of rows', () => {
+    const layouts: [number, number, number, number, (i: number) => number][] = [
+      [150, 150, 2, 2, i => Math.floor(i / 40)],
+      [150, 150, 4, 1, () => 0],
+      [70, 160, 6, 2, () => 3],
+      [130, 130, 3, 1, i => (i < 60 ? 0 : i < 129 ? -1 : 5)],
+    ];
+    for (const [queries, keys, heads, groups, segmentAt] of layouts) {
+      const key_S = Int32Array.from({ length: keys }, (_, j) => segmentAt(j));
+      const query_S = key_S.slice(keys - queries);
+      const shapes = [
+        [1, queries, heads, 6],
+        [1, keys, groups, 6],
+        [1, keys, groups, 6],
+      ];
+      expectSame(
+        any((q: never, k: never, v: never) => attention(q, k, v, query_S, key_S)),
+        any((q: never, k: never, v: never) => attentionReference(q, k, v, query_S, key_S)),
+        shapes,
+      );
+    }
+  });
+
+  it('one token with a cache gives the last row of the whole', () => {
+    tf.tidy(() => {
+      const [q, k, v] = [random([1, 9, 4, 6], 1), random([1, 9, 2, 6], 2), random([1, 9, 2, 6], 3)] as Tensor4D[];
+      const segment = new Int32Array(9);
+      const whole = attention(q, k, v, segment, segment)
+        .dataSync()
+        .slice(8 * 24);
+      const last = attention(tf.slice4d(q, [0, 8, 0, 0], [1, 1, 4, 6]), k, v, segment.slice(8), segment);
+      expectClose('last row', last.dataSync(), whole, 1e-6);
+    });
+  });
+
+  it('grouped products of uneven segments', () => {
+    const offsets = Int32Array.of(0, 1, 1, 70, 80);
+    const shapes = [
+      [80, 33],
+      [40, 33],
+      [40, 33],
+      [40, 33],
+      [40, 33],
+    ];
+    expectSame(
+      any((x: never, ...w: never[]) => groupedLinear(x, w, offsets)),
+      any((x: never, ...w: never[]) => groupedLinearReference(x, w, offsets)),
+      shapes,
+    );
+  });
+
+  it('scores of thousands stay finite in attention and cross-entropy', () => {
+    tf.tidy(() => {
+      const big = tf.mul(random([1, 5, 1, 4], 1), 1000) as Tensor4D;
+      const segment = new Int32Array(5);
+      const [value, dq] = gradientsOf(
+        any((v: never) => attention(big, big, v, segment, segment)),
+        [[1, 5, 1, 4]],
+      );
+      expect([...value, ...dq].every(Number.isFinite)).toBe(true);
+      const logits = tf.tensor2d([[-2000, 3000, 0]]);
+      const upstream = tf.tensor1d([1]);
+      const { value: loss, grads } = tf.valueAndGrads(any((x: never) => crossEntropy(x, Int32Array.of(0))))(
+        [logits],
+        upstream,
+      );
+      expect([...loss.dataSync()]).toEqual([5000]);
+      expect([...grads[0].dataSync()]).toEqual([-1, 1, 0]);
+    });
+  });
+
+  it('refuses ids, labels and shapes that do not fit', () => {
+    tf.tidy(() => {
+      const w = tf.zeros([4, 2]) as Tensor2D;
+      expect(() => embedding(w, Int32Array.of(0, 4))).toThrow('embedding: id 4 at place 1 is outside 0..3');
+      expect(() => crossEntropy(w, Int32Array.of(0, 0, 2, 0))).toThrow('label 2 at place 2 is outside 0..1');
+      expect(() => matmul(w, w)).toThrow('inner sizes 2 and 4');
+      expect(() => groupedLinear(w, [w], Int32Array.of(0, 3))).toThrow('do not fit 1 weights and 4 rows');
+    });
+  });
+
+  it('adamw leaves copies alone, and the next product sees the new weights', () => {
+    const parameter = tf.tidy(() => tf.variable(tf.ones([2, 2]) as Tensor2D));
+    const [m, v] = tf.tidy(() => [tf.variable(tf.zeros([2, 2])), tf.variable(tf.zeros([2, 2]))]);
+    tf.tidy(() => {
+      const identity = tf.tensor2d([
+        [1, 0],
+        [0, 1],
+      ]);
+      const copy = parameter.clone();
+      expect([...matmul(identity, parameter as Tensor as Tensor2D).dataSync()]).toEqual([1, 1, 1, 1]);
+      const hyper = { learningRate: 0.5, beta1: 0.9, beta2: 0.9, epsilon: 0, weightDecay: 0, step: 1 };
+      adamw(parameter, tf.ones([2, 2]), m, v, hyper);
+      expectClose('product', matmul(identity, parameter as Tensor as Tensor2D).dataSync(), [0.5, 0.5, 0.5, 0.5], 1e-6);
+      expect([...copy.dataSync()]).toEqual([1, 1, 1, 1]);
+    });
+    tf.dispose([parameter, m, v]);
+  });
+
+  it('checkpointed gives the same bits, and zeros for an input that is not used', () => {
+    const block = any((x: Tensor2D, w: Tensor2D, u: Tensor2D) =>
+      tf.add(x, matmul(swiglu(linear(x, w), linear(x, u)), w)),
+    );
+    const again: Any = (x, ...w) => checkpointed(block, [checkpointed(block, [x, w[0], w[1]]), w[2], w[3]]);
+    const direct: Any = (x, ...w) => block(block(x, w[0], w[1]), w[2], w[3]);
+    const shapes = [[3, 4], ...Array(4).fill([5, 4])];
+    expect(gradientsOf(again, shapes)).toEqual(gradientsOf(direct, shapes));
+    const [, , unused] = gradientsOf((x, w) => checkpointed(a => tf.square(a), [x, w]), [[2, 2], [3]]);
+    expect([...unused]).toEqual([0, 0, 0]);
+  });
+
+  it('checkpointed works on variables inside variableGrads and leaves nothing behind', () => {
+    const w = tf.tidy(() => tf.variable(random([4, 4], 5)));
+    const loss = (wrap: boolean) => () => {
+      const f = any((x: Tensor2D, a: Tensor2D) => rmsNorm(matmul(x, a), tf.ones([4]), 1e-5));
+      const x = random([3, 4], 6);
+      return tf.sum(tf.square(wrap ? checkpointed(f, [x, w]) : f(x, w))) as Scalar;
+    };
+    const [direct, again] = [false, true].map(wrap => {
+      const { value, grads } = tf.variableGrads(loss(wrap), [w]);
+      const values = grads[w.name].dataSync().slice();
+      tf.dispose([value, grads]);
+      return values;
+    });
+    expect(again).toEqual(direct);
+    w.dispose();
+  });
+});
+
+describe('memory of the wasm backend', () => {
+  beforeAll(async () => {
+    await selectBackend('wasm');
+  });
+
+  it('a kernel survives the growth of the heap between its allocations', () => {
+    tf.tidy(() => {
+      const [rows, columns] = [4096, 1024];
+      const [gate, up] = [tf.fill([rows, columns], 2), tf.fill([rows, columns], 3)] as Tensor2D[];
+      const silu = 2 / (1 + Math.exp(-2));
+      const { value, grads } = tf.valueAndGrads(any(swiglu))([gate, up], tf.ones([rows, columns]));
+      const last = rows * columns - 1;
+      expectClose('y', [value.dataSync()[last]], [3 * silu], 1e-6);
+      expectClose('dup', [grads[1].dataSync()[last]], [silu], 1e-6);
+      const sum = matmul(gate, tf.ones([columns, 2])).dataSync();
+      expect([sum[0], sum[2 * rows - 1]]).toEqual([2 * columns, 2 * columns]);
+    });
+  });
+
+  it('forty steps of a small network leave the heap as it was', () => {
+    const w = tf.tidy(() => tf.variable(random([8, 8], 5)));
+    const [m, v] = tf.tidy(() => [tf.variable(tf.zeros([8, 8])), tf.variable(tf.zeros([8, 8]))]);
+    const step = (n: number) => {
+      const { value, grads } = tf.variableGrads(() => {
+        const x = random([16, 8], 6) as Tensor2D;
+        const kept = w as Tensor as Tensor2D;
+        return tf.mean(crossEntropy(checkpointed(any(linear), [swiglu(x, x), kept]) as Tensor2D, new Int32Array(16)));
+      }, [w]);
+      adamw(w, grads[w.name], m, v, {
+        learningRate: 0.01,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weightDecay: 0.1,
+        step: n,
+      });
+      tf.dispose([value, grads]);
+    };
+    step(1);
+    const before = tf.memory();
+    const buffers = tf.backend().numDataIds();
+    for (let n = 2; n <= 40; n++) step(n);
+    expect(tf.memory()).toEqual(before);
+    expect(tf.backend().numDataIds()).toBe(buffers);
+    tf.dispose([w, m, v]);
+  });
+});
