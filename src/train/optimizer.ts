@@ -6,6 +6,7 @@ import { adamw } from '../engine/ops/adamw.ts';
 import type { Tensor, Variable } from '../engine/tf.ts';
 import { tf } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
+import type { HostTensor } from '../model/weights.ts';
 
 export type LearningGroup = 'router' | 'experts' | 'trunk';
 
@@ -23,7 +24,7 @@ export interface OptimizerSettings {
 }
 
 /** An entry of the saved state: `<name>.exp_avg`, `<name>.exp_avg_sq` or `<name>.step` (one number). */
-export type NamedArray = [name: string, shape: number[], values: Float32Array];
+export type NamedTensor = [name: string, tensor: HostTensor];
 
 export interface Optimizer {
   /**
@@ -32,9 +33,9 @@ export interface Optimizer {
    */
   step(gradients: ReadonlyMap<string, Tensor>, learningRate: number): string[];
   /** Copies of the state, bit for bit, in the order of the parameters. Frozen parameters have none. */
-  exportState(): Promise<NamedArray[]>;
+  exportState(): Promise<NamedTensor[]>;
   /** Takes a saved state. UserError when an array is missing, unknown or of another length; then nothing is changed. */
-  importState(state: Iterable<NamedArray>): void;
+  importState(state: Iterable<NamedTensor>): void;
   /** Frees m and v, never the parameters. */
   dispose(): void;
 }
@@ -104,19 +105,19 @@ export function createOptimizer(parameters: ReadonlyMap<string, Variable>, setti
   };
 }
 
-async function exportSlots(slots: Map<string, Slot>): Promise<NamedArray[]> {
-  const state: NamedArray[] = [];
+async function exportSlots(slots: Map<string, Slot>): Promise<NamedTensor[]> {
+  const state: NamedTensor[] = [];
   for (const [name, { m, v, step }] of slots) {
     // Copies: some backends hand out the memory they go on writing to.
-    state.push([`${name}.exp_avg`, m.shape, Float32Array.from(await m.data())]);
-    state.push([`${name}.exp_avg_sq`, v.shape, Float32Array.from(await v.data())]);
-    state.push([`${name}.step`, [1], Float32Array.of(step)]);
+    state.push([`${name}.exp_avg`, { shape: m.shape, values: Float32Array.from(await m.data()) }]);
+    state.push([`${name}.exp_avg_sq`, { shape: v.shape, values: Float32Array.from(await v.data()) }]);
+    state.push([`${name}.step`, { shape: [1], values: Float32Array.of(step) }]);
   }
   return state;
 }
 
-function importSlots(slots: Map<string, Slot>, state: Iterable<NamedArray>): void {
-  const arrays = new Map([...state].map(([name, , values]) => [name, values]));
+function importSlots(slots: Map<string, Slot>, state: Iterable<NamedTensor>): void {
+  const arrays = new Map([...state].map(([name, { values }]) => [name, values]));
   const take = (name: string, length: number): Float32Array => {
     const values = arrays.get(name);
     if (!values) throw new UserError(`The saved optimizer state lacks ${name}: it belongs to another model.`);

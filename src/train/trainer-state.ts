@@ -3,24 +3,17 @@
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CursorState } from '../data/types.ts';
 import { UserError } from '../errors.ts';
-import type { StreamStates } from './rng.ts';
 
 /** Plain JSON: finite numbers, text, lists and objects. */
 export interface TrainerState {
   /** Updates done. */
   step: number;
-  /** Phase of the run, `dense` or `sparse`. */
-  phase: string;
   seed: number;
-  rng: StreamStates;
-  cursor: CursorState;
-  tokensSeen: number;
   /** The run's resolved configuration; compared on resume. */
-  runConfig: object;
-  /** Anything else that the loop must have back, such as the watch's state. */
-  more: Record<string, unknown>;
+  config: object;
+  /** All that the loop must have back: phase, random streams, data cursor, tokens seen, the watch. */
+  run: object;
 }
 
 export interface FileSeal {
@@ -76,7 +69,7 @@ export function sealState(state: TrainerState, files: Record<string, FileSeal>):
     format: FORMAT,
     version: VERSION,
     ...state,
-    configHash: configHash(state.runConfig),
+    configHash: configHash(state.config),
     files,
   };
   const text = JSON.stringify(sealed, plain);

@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { loadCheckpoint } from '../../src/train/checkpoint.ts';
-import { latestCheckpoint, listCheckpoints } from '../../src/train/checkpoint-list.ts';
+import { latestCheckpoint, listCheckpoints, loadCheckpoint } from '../../src/train/checkpoint.ts';
 import { createRng } from '../../src/train/rng.ts';
 import { contentsOf } from './contents.ts';
 

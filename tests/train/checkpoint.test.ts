@@ -15,9 +15,14 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { loadCheckpoint, saveCheckpoint } from '../../src/train/checkpoint.ts';
-import { latestCheckpoint, listCheckpoints, pruneCheckpoints } from '../../src/train/checkpoint-list.ts';
-import type { NamedArray } from '../../src/train/optimizer.ts';
+import {
+  latestCheckpoint,
+  listCheckpoints,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+} from '../../src/train/checkpoint.ts';
+import type { NamedTensor } from '../../src/train/optimizer.ts';
 import { contentsOf } from './contents.ts';
 
 let run = '';
@@ -26,13 +31,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(run, { recursive: true }));
 
-async function save(step: number, keep?: number): Promise<string> {
-  const directory = await saveCheckpoint(run, step, contentsOf(step));
-  if (keep !== undefined) pruneCheckpoints(run, keep, directory);
-  return directory;
-}
+const save = (step: number, keep?: number): Promise<string> => saveCheckpoint(run, step, { ...contentsOf(step), keep });
 const names = (): string[] => readdirSync(join(run, 'checkpoints')).sort();
-const byName = (a: NamedArray, b: NamedArray): number => (a[0] < b[0] ? -1 : 1);
+const byName = (a: NamedTensor, b: NamedTensor): number => (a[0] < b[0] ? -1 : 1);
 function refused(directory: string, sentence: RegExp): void {
   expect(() => loadCheckpoint(directory)).toThrow(UserError);
   expect(() => loadCheckpoint(directory)).toThrow(sentence);
@@ -54,8 +55,8 @@ describe('checkpoint', () => {
     expect([...loaded.weights()].sort(byName)).toEqual([...weights].sort(byName));
     expect([...loaded.optimizer()].sort(byName)).toEqual([...optimizer].sort(byName));
     // JSON writes −0 as 0; both mean the same to every state.
-    const more = { losses: [0.1 + 0.2, 0, 1e-300] };
-    expect(loaded.trainerState).toEqual({ step: 120, ...trainerState, more });
+    const withZero = { ...trainerState.run, losses: [0.1 + 0.2, 0, 1e-300] };
+    expect(loaded.trainerState).toEqual({ step: 120, ...trainerState, run: withZero });
     expect([loaded.step, loaded.config, loaded.tokenizerJson]).toEqual([120, rest.config, rest.tokenizerJson]);
   });
 
@@ -73,7 +74,7 @@ describe('checkpoint', () => {
   it('state that JSON would lose is refused at the save: NaN, typed arrays, maps; nothing is left behind', async () => {
     for (const lost of [Number.NaN, Infinity, new Float32Array(2), new Map([[1, 2]])]) {
       const contents = contentsOf(1);
-      const trainerState = { ...contents.trainerState, more: { bias: lost } };
+      const trainerState = { ...contents.trainerState, run: { bias: lost } };
       await expect(saveCheckpoint(run, 1, { ...contents, trainerState })).rejects.toThrow("'bias' is not plain JSON");
     }
     expect(names()).toEqual([]);
@@ -88,8 +89,8 @@ describe('checkpoint', () => {
 
   it('a save that fails half way leaves the older checkpoints and no trace', async () => {
     await save(1);
-    function* broken(): Iterable<NamedArray> {
-      yield ['a', [1], Float32Array.of(1)];
+    function* broken(): Iterable<NamedTensor> {
+      yield ['a', { shape: [1], values: Float32Array.of(1) }];
       throw new Error('out of memory');
     }
     await expect(saveCheckpoint(run, 2, { ...contentsOf(2), optimizer: broken() })).rejects.toThrow('out of memory');

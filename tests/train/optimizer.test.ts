@@ -7,7 +7,7 @@ import { UserError } from '../../src/errors.ts';
 import {
   createOptimizer,
   learningGroup,
-  type NamedArray,
+  type NamedTensor,
   type OptimizerSettings,
   weightDecayOf,
 } from '../../src/train/optimizer.ts';
@@ -77,7 +77,7 @@ describe('AdamW over named parameters', () => {
         for (const [i, value] of after[name].entries()) expect(Math.abs(values[i] - value)).toBeLessThan(1e-6);
       }
     }
-    const state = new Map((await optimizer.exportState()).map(([name, , values]) => [name, values]));
+    const state = new Map((await optimizer.exportState()).map(([name, { values }]) => [name, values]));
     for (const name of names) {
       for (const kind of ['exp_avg', 'exp_avg_sq'] as const)
         for (const [i, value] of golden.state[name][kind].entries())
@@ -133,7 +133,7 @@ describe('AdamW over named parameters', () => {
     ).toEqual([router]);
     expect(bits(parameters.get(router)!.dataSync())).toEqual(before);
     const steps = (await optimizer.exportState()).filter(([name]) => name.endsWith('.step'));
-    expect(steps.map(([, , values]) => values[0])).toEqual([1, 1, 1, 0, 1]);
+    expect(steps.map(([, { values }]) => values[0])).toEqual([1, 1, 1, 0, 1]);
     optimizer.dispose();
   });
 
@@ -149,7 +149,7 @@ describe('AdamW over named parameters', () => {
       stepWith(resumed, index);
     }
     expect(bitsOf(copies)).toEqual(bitsOf(parameters));
-    const flat = (arrays: NamedArray[]) => arrays.map(([name, shape, values]) => [name, shape, bits(values)]);
+    const flat = (arrays: NamedTensor[]) => arrays.map(([name, { shape, values }]) => [name, shape, bits(values)]);
     expect(flat(await resumed.exportState())).toEqual(flat(await optimizer.exportState()));
     tf.dispose([...copies.values()]);
     optimizer.dispose();
@@ -160,13 +160,13 @@ describe('AdamW over named parameters', () => {
     const optimizer = createOptimizer(parameters, settings);
     const rng = createRng('state');
     const odd = [-0, 1e-45, -1e-38, 3.4028234663852886e38];
-    const state = (await optimizer.exportState()).map(([name, shape, values]): NamedArray => {
-      if (name.endsWith('.step')) return [name, shape, Float32Array.of(16_777_215)];
-      return [name, shape, values.map((_, i) => odd[i] ?? rng.gaussian())];
+    const state = (await optimizer.exportState()).map(([name, { shape, values }]): NamedTensor => {
+      if (name.endsWith('.step')) return [name, { shape, values: Float32Array.of(16_777_215) }];
+      return [name, { shape, values: values.map((_, i) => odd[i] ?? rng.gaussian()) }];
     });
     optimizer.importState(state);
     const again = await optimizer.exportState();
-    expect(again.map(([, , values]) => bits(values))).toEqual(state.map(([, , values]) => bits(values)));
+    expect(again.map(([, { values }]) => bits(values))).toEqual(state.map(([, { values }]) => bits(values)));
     optimizer.dispose();
   });
 
@@ -174,9 +174,9 @@ describe('AdamW over named parameters', () => {
     const optimizer = createOptimizer(parameters, settings);
     stepWith(optimizer, 0);
     const state = await optimizer.exportState();
-    const before = state.map(([, , values]) => bits(values));
+    const before = state.map(([, { values }]) => bits(values));
     stepWith(optimizer, 1);
-    expect(state.map(([, , values]) => bits(values))).toEqual(before);
+    expect(state.map(([, { values }]) => bits(values))).toEqual(before);
     optimizer.dispose();
   });
 
@@ -184,19 +184,19 @@ describe('AdamW over named parameters', () => {
     const optimizer = createOptimizer(parameters, settings);
     stepWith(optimizer, 0);
     const state = await optimizer.exportState();
-    const zeros = state.map(([name, shape, values]): NamedArray => [name, shape, values.map(() => 0)]);
-    const wrong: [RegExp, NamedArray[]][] = [
+    const zeros = state.map(([name, { shape, values }]): NamedTensor => [name, { shape, values: values.map(() => 0) }]);
+    const wrong: [RegExp, NamedTensor[]][] = [
       [
         /lacks model\.layers\.1\.mlp\.experts\.0\.up_proj\.weight\.step: it belongs to another model\.$/,
         zeros.slice(0, -1),
       ],
       [
         /has 9 values in model.*q_proj\.weight\.exp_avg, the model needs 12\.$/,
-        zeros.with(0, [zeros[0][0], [9], new Float32Array(9)]),
+        zeros.with(0, [zeros[0][0], { shape: [9], values: new Float32Array(9) }]),
       ],
       [
         /has other\.exp_avg, which this model does not train\.$/,
-        [...zeros, ['other.exp_avg', [1], new Float32Array(1)]],
+        [...zeros, ['other.exp_avg', { shape: [1], values: new Float32Array(1) }]],
       ],
     ];
     for (const [sentence, foreign] of wrong) {
