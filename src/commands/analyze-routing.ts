@@ -1,2 +1,103 @@
+// `moe analyze-routing`: plain inference over held-out text, the trace of it, and pictures of who serves whom.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
-export function addAnalyzeRouting(_program: Command): void {}
+import pc from 'picocolors';
+import { analyze } from '../../analysis/analyze.ts';
+import type { CountRow } from '../../routing/trace.ts';
+import type { RoutingMode } from '../../routing/types.ts';
+import { type BackendName, selectBackend } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
+import { sampleByLanguage } from '../eval/evaluate.ts';
+import { recordTrace } from '../eval/trace.ts';
+import { disposeModel } from '../model/weights.ts';
+import { writeTrace } from '../trace/write.ts';
+import { readMetrics } from '../train/metrics.ts';
+import { documentsOf, openHeldOut, passShape } from './held-out.ts';
+import { backendOption, jsonOption, positiveWhole } from './options.ts';
+import { createOutput, thousands } from './output.ts';
+import { passProgress } from './pass-progress.ts';
+
+interface Options {
+  out?: string;
+  tokens: number;
+  routing: RoutingMode;
+  backend: BackendName;
+  trace?: string;
+  json?: boolean;
+}
+
+export function addAnalyzeRouting(program: Command): void {
+  program
+    .command('analyze-routing')
+    .summary('show which expert serves which language in which layer')
+    .description('Runs plain inference-time routing over held-out text and draws where every language goes.')
+    .argument('[run]', 'run folder or checkpoint (default: the newest run)')
+    .option('--out <dir>', 'where to write (default: RUN/routing)')
+    .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
+    .option('--routing <mode>', 'free, as at inference; or forced, with language ids given', 'free')
+    .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
+    .action(analyzeRouting);
+}
+
+async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  if (options.routing !== 'free' && options.routing !== 'forced')
+    throw new UserError(`--routing ${options.routing} is not known; use free or forced.`);
+  const traceDir = options.trace ?? (await trace(run, options, out.say, out.json));
+  const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir);
+  out.say('');
+  for (const sentence of sentences) out.say(sentence);
+  out.say(`\n${pc.bold('Pictures')}`);
+  for (const file of files.filter(name => name.endsWith('.svg'))) out.say(`  ${file}`);
+  out.say(`Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`);
+  out.result({ trace: traceDir, files, sentences, metrics });
+}
+
+/** @returns the folder that the trace was written to */
+async function trace(run: string | undefined, options: Options, say: (line: string) => void, silent: boolean): Promise<string> {
+  await selectBackend(options.backend);
+  const held = await openHeldOut(run);
+  const sparse = held.model.spec.layers.includes('moe');
+  if (!sparse)
+    throw new UserError(`${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`);
+  const documents = sampleByLanguage(documentsOf(held, 'test'), options.tokens);
+  say(`${held.name}, step ${held.step}: ${options.routing} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`);
+  const progress = passProgress(silent);
+  const recorded = await recordTrace(
+    {
+      model: held.model,
+      map: held.map,
+      documents,
+      mode: options.routing,
+      run: held.name,
+      modelName: held.config.name,
+      step: held.step,
+      trainingBytes: held.prepared.trainingBytes.map((bytes, i) => (held.prepared.zeroText.has(held.map.languages[i].code) ? 0 : bytes)),
+      history: held.run === null ? [] : history(held.run),
+    },
+    { ...passShape(held), onBatch: progress.update },
+  );
+  progress.stop();
+  disposeModel(held.model);
+  const dir = options.out ?? join(held.run ?? held.checkpoint, 'routing');
+  writeTrace(dir, recorded);
+  return dir;
+}
+
+/** Counts recorded while training: metrics.jsonl lines of kind routing. */
+function history(run: string): CountRow[] {
+  const file = join(run, 'metrics.jsonl');
+  if (!existsSync(file)) return [];
+  return readMetrics(file).flatMap(({ step, kind, counts }) => {
+    if (kind !== 'routing') return [];
+    return Object.entries(counts as Record<string, number[][]>).flatMap(([layer, rows]) =>
+      rows.flatMap((row, language) =>
+        row.flatMap((count, expert) => (count > 0 ? [{ step, layer: Number(layer), language, expert, count, gate: Number.NaN }] : [])),
+      ),
+    );
+  });
+}

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { latestCheckpoint } from '../train/checkpoint-list.ts';
+import { latestCheckpoint } from '../train/checkpoint.ts';
 
 export const RUNS = 'runs';
 

@@ -12,8 +12,7 @@ import { type BackendName, type Selection, selectBackend } from '../engine/backe
 import { UserError } from '../errors.ts';
 import { countParameters } from '../model/count.ts';
 import { modelSpec } from '../model/spec.ts';
-import { loadCheckpoint } from '../train/checkpoint.ts';
-import { latestCheckpoint } from '../train/checkpoint-list.ts';
+import { latestCheckpoint, loadCheckpoint } from '../train/checkpoint.ts';
 import { openEvents } from '../train/events.ts';
 import { type LoopResult, trainLoop } from '../train/loop.ts';
 import { openMetrics, readMetrics } from '../train/metrics.ts';
@@ -124,7 +123,7 @@ async function start(options: Options, { config, map }: Loaded, runDir: string, 
     throw new UserError(`${runDir} holds no whole checkpoint to resume from; start it anew with another --out.`);
   latest.skipped.forEach(sentence => out.say(pc.yellow(`  ${sentence}`)));
   const checkpoint = loadCheckpoint(latest.directory);
-  requireSameConfig(checkpoint.trainerState.runConfig, JSON.parse(JSON.stringify(config)), latest.directory);
+  requireSameConfig(checkpoint.trainerState.config, JSON.parse(JSON.stringify(config)), latest.directory);
   const { model, tokenizer } = openModel(latest.directory);
   const prepared = await prepare(config, map, tokenizer);
   return { prepared, state: restoredState(config, prepared, checkpoint, model), fresh: false };

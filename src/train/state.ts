@@ -1,17 +1,16 @@
 // Everything that a run carries from step to step, how it starts, and how it is saved and taken up again bit for bit.
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
-import type { BatchStream } from '../data/types.ts';
+import type { BatchStream, CursorState } from '../data/types.ts';
 import { UserError } from '../errors.ts';
 import { toConfigJson } from '../model/config-json.ts';
 import { modelSpec } from '../model/spec.ts';
 import { createModel, disposeModel, hostTensors, initialWeights, type Model } from '../model/weights.ts';
-import { type LoadedCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { pruneCheckpoints } from './checkpoint-list.ts';
+import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
 import { openModel } from './open.ts';
 import { createOptimizer, type Optimizer } from './optimizer.ts';
 import { openTrainingStream, type Prepared } from './prepare.ts';
-import { createStreams, restoreStreams, type Streams, streamStates } from './rng.ts';
+import { createStreams, restoreStreams, type StreamStates, type Streams, streamStates } from './rng.ts';
 import { learningRate } from './schedule.ts';
 import { createWatch, type Watch, type WatchState, watchDefaults } from './watch.ts';
 
@@ -29,6 +28,15 @@ export interface RunState {
   stream: BatchStream;
   watch: Watch;
   rng: Streams;
+}
+
+/** The run's part of trainer_state.json. */
+interface SavedRun {
+  phase: Phase;
+  tokens: number;
+  rng: StreamStates;
+  cursor: CursorState;
+  watch: WatchState;
 }
 
 /** Steps trained before the experts are grown; 0 when the model is sparse (or dense) throughout. */
@@ -91,20 +99,20 @@ function initialModel(config: Config, map: FamilyMap, path: string): Model {
 export function restoredState(
   config: Config,
   prepared: Prepared,
-  checkpoint: LoadedCheckpoint,
+  checkpoint: Checkpoint,
   model: Model,
 ): RunState {
-  const saved = checkpoint.trainerState;
+  const saved = checkpoint.trainerState.run as SavedRun;
   const optimizer = newOptimizer(model, config);
   optimizer.importState(checkpoint.optimizer());
   return {
-    phase: saved.phase as Phase,
-    step: saved.step,
-    tokens: saved.tokensSeen,
+    phase: saved.phase,
+    step: checkpoint.step,
+    tokens: saved.tokens,
     model,
     optimizer,
     stream: openTrainingStream(config, prepared, saved.cursor),
-    watch: newWatch(config, saved.more.phaseStart as number, saved.more.watch as WatchState),
+    watch: newWatch(config, saved.phase === 'sparse' ? denseSteps(config) : 0, saved.watch),
     rng: restoreStreams(saved.rng),
   };
 }
@@ -126,28 +134,21 @@ export async function saveState(
   map: FamilyMap,
   prepared: Prepared,
 ): Promise<string> {
-  const tensors = [...hostTensors(state.model)].map(([name, { shape, values }]): [string, number[], Float32Array] => [
-    name,
-    shape,
-    values,
-  ]);
-  const directory = await saveCheckpoint(runDir, state.step, {
+  const run: SavedRun = {
+    phase: state.phase,
+    tokens: state.tokens,
+    rng: streamStates(state.rng),
+    cursor: state.stream.state(),
+    watch: state.watch.state(),
+  };
+  return saveCheckpoint(runDir, state.step, {
     config: toConfigJson(state.model.spec, map, prepared.tokenizer.eosId),
-    weights: tensors,
+    weights: hostTensors(state.model),
     optimizer: await state.optimizer.exportState(),
-    trainerState: {
-      phase: state.phase,
-      seed: config.seed,
-      rng: streamStates(state.rng),
-      cursor: state.stream.state(),
-      tokensSeen: state.tokens,
-      runConfig: config,
-      more: { watch: state.watch.state(), phaseStart: state.phase === 'sparse' ? denseSteps(config) : 0 },
-    },
+    trainerState: { seed: config.seed, config, run },
     tokenizerJson: prepared.tokenizer.toJson(),
+    keep: config.train.keep_checkpoints,
   });
-  pruneCheckpoints(runDir, config.train.keep_checkpoints, directory);
-  return directory;
 }
 
 export function disposeState(state: RunState): void {
