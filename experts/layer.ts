@@ -50,7 +50,7 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
   const { y_TD, balance, z } = tf.tidy(() => {
     const logits_TE = linear(x_TD, weights.router_ED);
     routing = route(logits_TE, tokens, options);
-    served = planServed(routing, weights.experts.length, options.capacityFactor);
+    served = planServed(routing, weights.experts.length, options);
     const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options.dispatch);
     return {
       y_TD: weights.shared ? routed_TD.add<Tensor2D>(sharedExpert(x_TD, weights.shared)) : routed_TD,
@@ -63,13 +63,15 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
   return { y_TD, routing, ...served, load_E, auxiliary: { balance, z } };
 }
 
-function planServed({ expertId_TK, k }: Routing, numExperts: number, capacityFactor: number | null) {
-  if (capacityFactor === null) return { plan: planDispatch(expertId_TK, k, numExperts), dropped: 0 };
-  const capacity = expertCapacity(capacityFactor, expertId_TK.length / k, k, numExperts);
+/** Applies the capacity limit, if there is one, and plans what is left. */
+function planServed({ expertId_TK, k }: Routing, numExperts: number, options: MoeOptions) {
+  if (options.capacityFactor === null) return { plan: planDispatch(expertId_TK, k, numExperts), dropped: 0 };
+  const capacity = expertCapacity(options.capacityFactor, expertId_TK.length / k, options.k, numExperts);
   const kept = applyCapacity(expertId_TK, numExperts, capacity);
   return { plan: planDispatch(kept.expertId_TK, k, numExperts), dropped: kept.dropped };
 }
 
+/** Moves rows to their experts and back by the asked path. */
 function mix(
   x_TD: Tensor2D,
   gate_TK: Tensor2D,

@@ -8,7 +8,6 @@ import { expertChoice } from './expert-choice.ts';
 import { hashRouting } from './hash.ts';
 import { hybridK } from './hybrid-k.ts';
 import { languageSpecific } from './language.ts';
-import { topK } from './top-k.ts';
 import type { RouteOptions, RouterKind, Routing, RoutingMode, Selection, TokenInfo } from './types.ts';
 
 /** A chosen mass below this is taken as this, so that a token without any mass gets gates of 0 instead of 0/0; its square,
@@ -45,12 +44,10 @@ function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, optio
   // A bias on a whole column cannot change which tokens an expert prefers, so expert choice ignores it.
   if (kind === 'expert-choice') return expertChoice(p_TE, numExperts, k, tokens.counted_T);
   const score_TE = selectionBias_E ? p_TE.map((p, i) => p + selectionBias_E[i % numExperts]) : p_TE;
-  const languageExpert_T =
-    mode === 'forced' ? tokens.languageExpert_T! : new Int32Array(tokens.counted_T.length).fill(-1);
-  if (kind === 'language') return languageSpecific(score_TE, numExperts, languageExpert_T);
-  const expertId_TK =
-    mode === 'forced' ? hybridK(score_TE, numExperts, k, languageExpert_T) : topK(score_TE, numExperts, k);
-  return { expertId_TK, k };
+  const { languageExpert_T, counted_T } = tokens;
+  const forced_T = mode === 'forced' ? languageExpert_T! : new Int32Array(counted_T.length).fill(-1);
+  if (kind === 'language') return languageSpecific(score_TE, numExperts, forced_T);
+  return { expertId_TK: hybridK(score_TE, numExperts, k, forced_T), k }; // nobody forced: plain top-k
 }
 
 /** Chosen probabilities [T, k] as a one-hot sum, so that the gradient is the same sum backwards; empty slots are 0. */

@@ -219,6 +219,34 @@ describe('cpu only', () => {
         if (served === 0) expect(kept.subarray(6 * t, 6 * t + 6)).toEqual(new Float32Array(6));
       }
       expect([...seen].sort()).toEqual([0, 1, 2]);
+      const choice = moeLayer(x_TD, routed, tokens, {
+        ...PAPER,
+        kind: 'expert-choice',
+        mode: 'free',
+        capacityFactor: 1,
+      });
+      const counted = tokens.counted_T.filter(counts => counts === 1).length;
+      expect(Math.ceil((counted * 2) / 4)).toBeLessThan(15); // expert choice is within ⌈30·2/4⌉ = 15 by itself
+      expect(choice.dropped).toBe(0);
+    });
+  });
+
+  test('the router learns from a forced expert, and learns nothing under language-specific routing', () => {
+    tf.tidy(() => {
+      const { x_TD, weights, tokens } = toyLayer({ tokens: 6, width: 5, expertWidth: 7, experts: 4 }, 'router');
+      const { shared: _, ...routed } = weights;
+      const known = { ...tokens, languageExpert_T: new Int32Array(6).fill(2) };
+      const routerGradient = (options: MoeOptions) => {
+        const layer = (router_ED: Tensor) =>
+          moeLayer(x_TD, { ...routed, router_ED: router_ED as Tensor2D }, known, options)
+            .y_TD.square()
+            .sum();
+        return valuesOf(tf.grad(layer)(weights.router_ED));
+      };
+      const hybrid = routerGradient(PAPER);
+      expect(Math.max(...hybrid.subarray(2 * 5, 3 * 5).map(Math.abs))).toBeGreaterThan(1e-3);
+      const language = routerGradient({ ...PAPER, kind: 'language', k: 1 });
+      expect(language.every(g => g === 0)).toBe(true);
     });
   });
 
