@@ -95,3 +95,11 @@ export function weightedDraw(settings_N: DrawSetting[], seed: string | number): 
   pool.sort((a, b) => a.key - b.key || a.sample - b.sample);
   return Int32Array.from(pool, entry => entry.sample);
 }
+
+/** The paper's draw over documents: those whose source key ends in `_qa` weigh more and come once, the others twice. */
+export function paperDraw(sources_N: string[], seed: string | number = PAPER_DRAW_SEED, draw = PAPER_DRAW): Int32Array {
+  return weightedDraw(
+    sources_N.map(source => (source.endsWith('_qa') ? draw.qa : draw.other)),
+    seed,
+  );
+}

@@ -13,7 +13,7 @@ let languages: Language[];
 beforeAll(async () => {
   languages = fiftyLanguages();
   rows = await checkCorpus(loadCorpus(languages).documents, languages);
-});
+}, 60_000);
 const find = (list: CheckRow[], code: string, check: CheckName): CheckRow =>
   list.find(row => row.language === code && row.check === check)!;
 

@@ -1,7 +1,7 @@
 // Shares against numbers worked by hand; the cap; the paper's draw.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mixtureShares, PAPER_DRAW, weightedDraw } from '../../src/data/mixture.ts';
+import { mixtureShares, PAPER_DRAW, paperDraw, weightedDraw } from '../../src/data/mixture.ts';
 
 const shares = (sizes: number[], budget: number, alpha: number, maxEpochs: number) =>
   mixtureShares({ bytes_G: sizes, tokens_G: sizes, budget, alpha, maxEpochs });
@@ -70,6 +70,12 @@ describe('weightedDraw', () => {
     expect(weightedDraw(settings, 3407)).toEqual(draw);
     const orders = new Set(Array.from({ length: 20 }, (_, seed) => weightedDraw(settings, seed).join(' ')));
     expect(orders.size).toBeGreaterThan(10);
+  });
+
+  it('knows the paper’s kinds by the source key', () => {
+    const draw = paperDraw(['medicalBook_en_qa', 'general_en', 'udhr']);
+    expect([...draw].sort()).toEqual([0, 1, 1, 2, 2]);
+    expect(draw).toEqual(weightedDraw([PAPER_DRAW.qa, PAPER_DRAW.other, PAPER_DRAW.other], 3407));
   });
 
   it('draws first by weight: 16 against 2 + 2 comes first in 16/20 of the seeds', () => {

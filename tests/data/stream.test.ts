@@ -50,6 +50,8 @@ describe('openStream', () => {
   it('is a function of the seed', () => {
     expect(take(openStream(documents, settings(7)), 20)).toEqual(take(openStream(documents, settings(7)), 20));
     expect(take(openStream(documents, settings(7)), 20)).not.toEqual(take(openStream(documents, settings(8)), 20));
+    const alone = (seed: number) => settings(seed, { order: { share_G: Float64Array.of(0, 1, 0), seed } });
+    expect(take(openStream(documents, alone(7)), 5)).not.toEqual(take(openStream(documents, alone(8)), 5));
   });
 
   it('goes on with the same bits from a cursor that went through JSON, wherever it stood', () => {

@@ -27,7 +27,7 @@ const AMOUNTS = [1, 2, 5, 38.5, 120];
 /** A reader that holds the English words, which every language is compared with. */
 export function openIntl(): (language: Language) => Document[] {
   const english = words('en');
-  const groups = groupKeys('intl', english, 8);
+  const groups = groupKeys('intl', english, 8, key => key.slice(0, key.indexOf('/')));
   return language => {
     const locale = factsOf(language).intl;
     if (locale === undefined || Intl.DisplayNames.supportedLocalesOf([locale]).length === 0) return [];

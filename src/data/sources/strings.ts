@@ -5,7 +5,7 @@ import { itemSplit } from '../split.ts';
 import { isText } from '../text.ts';
 import type { Document, Domain, Language } from '../types.ts';
 
-/** Key → clean string. A key may carry a kind before a slash (`region/FR`); groups never mix kinds. */
+/** Key → clean string. */
 export type Strings = Map<string, string>;
 
 export interface StringGroup {
@@ -14,18 +14,20 @@ export interface StringGroup {
   keys: string[];
 }
 
-/** Groups of `size` neighbouring keys, from the English strings that are text. */
-export function groupKeys(source: string, english: Strings, size: number): StringGroup[] {
+/** Groups of at most `size` neighbouring keys of one kind, from the English strings that are text. */
+export function groupKeys(
+  source: string,
+  english: Strings,
+  size: number,
+  kindOf = (_key: string) => '',
+): StringGroup[] {
   const keys = [...english.keys()].filter(key => isText(english.get(key)!)).sort(byCodeUnit);
   const groups: StringGroup[] = [];
-  let kind = '';
   for (const key of keys) {
-    const keyKind = key.slice(0, key.indexOf('/') + 1);
-    const last = groups.at(-1);
-    if (last === undefined || keyKind !== kind || last.keys.length === size) {
+    const last = groups.at(-1)?.keys;
+    if (last === undefined || last.length === size || kindOf(last[0]) !== kindOf(key)) {
       groups.push({ item: `${source}/${key}`, keys: [key] });
-      kind = keyKind;
-    } else last.keys.push(key);
+    } else last.push(key);
   }
   return groups;
 }
