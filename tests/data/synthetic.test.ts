@@ -6,17 +6,20 @@ import type { Document } from '../../src/data/types.ts';
 const options = { seed: 5, families: [4, 5, 1, 4], items: 40 };
 const { languages, corpus } = syntheticCorpus(options);
 
-/** Cosine of trigram counts, written apart from src/data/check.ts. */
-function likeness(a: string, b: string): number {
-  const counts = [a, b].map(text => {
-    const map: Record<string, number> = {};
-    for (let i = 2; i < text.length; i++) map[text.slice(i - 2, i + 1)] = (map[text.slice(i - 2, i + 1)] ?? 0) + 1;
-    return map;
-  });
-  const dot = (x: Record<string, number>, y: Record<string, number>) =>
-    Object.entries(x).reduce((sum, [key, n]) => sum + n * (y[key] ?? 0), 0);
-  return dot(counts[0], counts[1]) / Math.sqrt(dot(counts[0], counts[0]) * dot(counts[1], counts[1]));
+/** Trigram counts scaled to length 1, written apart from src/data/check.ts. */
+function profile(text: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (let i = 2; i < text.length; i++) {
+    const trigram = text.slice(i - 2, i + 1);
+    counts.set(trigram, (counts.get(trigram) ?? 0) + 1);
+  }
+  const length = Math.hypot(...counts.values());
+  return new Map([...counts].map(([trigram, count]) => [trigram, count / length]));
 }
+
+/** Cosine of two profiles. */
+const likeness = (a: Map<string, number>, b: Map<string, number>): number =>
+  [...a].reduce((sum, [trigram, x]) => sum + x * (b.get(trigram) ?? 0), 0);
 
 describe('synthetic languages', () => {
   it('form the families asked for, an expert each', () => {
@@ -59,11 +62,13 @@ describe('synthetic languages', () => {
     const world = { ...options, seed };
     const made = syntheticLanguages(world);
     const { documents } = syntheticCorpus(world).corpus;
-    const texts = made.map(({ language }) =>
-      documents
-        .filter(each => each.language === language.code)
-        .map(each => each.text)
-        .join(' '),
+    const profiles = made.map(({ language }) =>
+      profile(
+        documents
+          .filter(each => each.language === language.code)
+          .map(each => each.text)
+          .join(' '),
+      ),
     );
     const kinds: Record<'subfamily' | 'family' | 'strangers', number[]> = { subfamily: [], family: [], strangers: [] };
     for (const [i, a] of made.entries()) {
@@ -72,7 +77,7 @@ describe('synthetic languages', () => {
         if (i === j) continue;
         const same = a.language.family === b.language.family;
         const kind = same ? (a.subfamily === b.subfamily ? 'subfamily' : 'family') : 'strangers';
-        const value = likeness(texts[i], texts[j]);
+        const value = likeness(profiles[i], profiles[j]);
         kinds[kind].push(value);
         if (value > nearest.likeness) nearest = { likeness: value, family: b.language.family };
       }
