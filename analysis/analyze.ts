@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ColumnTable } from 'arquero';
+import seedrandom from 'seedrandom';
 import type { Trace } from '../routing/trace.ts';
 import { budget } from './figures/budget.ts';
 import { type Provenance, pickLayers, zeroTextNote } from './figures/caption.ts';
@@ -12,6 +13,7 @@ import { training } from './figures/training.ts';
 import { flow } from './flow.ts';
 import { information } from './information.ts';
 import { loadTrace } from './load.ts';
+import { type LanguageNull, languageNull } from './null.ts';
 import { type LanguageLine, report } from './report.ts';
 import { layerRows, summary, verdict } from './summary.ts';
 import { countsTable, slotsTable, stepsOf } from './table.ts';
@@ -19,7 +21,11 @@ import { trajectory } from './trajectory.ts';
 import { type Averaging, usage, usageOfCounts, type View } from './usage.ts';
 
 /** Layers in the flow picture at most; flows between drawn layers are counted, never multiplied. */
-const MOST_FLOW_LAYERS = 8;
+const MOST_FLOW_LAYERS = 6;
+/** Seed and effort of the permutation null; the draws shrink for wide and deep models. */
+const NULL_SEED = 'language null';
+const NULL_DRAWS = 200;
+const NULL_WORK = 2e8;
 
 export interface AnalyzeOptions {
   /** Leave out the first token of each document. Default true. */
@@ -66,12 +72,12 @@ export function study(trace: Trace, options: AnalyzeOptions = {}) {
   const figures: Figure[] = [
     flowPicture(gate, drawnFlows, source, { averaging, order: options.order }),
     heatmap(selection, source, { view: 'selection', averaging }),
-    budget(information(selection, header), source, 'selection', averaging),
+    budget(information(selection, header), inputs.nulls, source, 'selection', averaging),
     ...(curve ? [curve] : []),
   ];
   const metrics: Record<string, unknown> = {
     ...summary(inputs),
-    tokenWeighted: { averaging: 'tokens', layers: layerRows({ header, ...inputs.tokenWeighted }) },
+    tokenWeighted: { averaging: 'tokens', layers: layerRows({ header, nulls: [], ...inputs.tokenWeighted }) },
   };
   return { metrics, figures, sentences: sentencesOf(trace, metrics) };
 }
@@ -100,8 +106,15 @@ function measure(trace: Trace, counts: ColumnTable, options: AnalyzeOptions) {
     flows: flowsOf(header.moeLayers),
     flowsOf,
     counted: { tokens, documents, droppedFirst },
+    nulls: fromSlots ? nullsOf(slots, trace) : [],
     tokenWeighted: { selection: ofView('selection', 'tokens'), gate: ofView('gate', 'tokens') },
   };
+}
+
+function nullsOf(slots: ColumnTable, { header }: Trace): LanguageNull[] {
+  const work = header.documents.length * header.numExperts * header.moeLayers.length;
+  const draws = Math.max(20, Math.min(NULL_DRAWS, Math.floor(NULL_WORK / work)));
+  return languageNull(slots, header, seedrandom(NULL_SEED), draws);
 }
 
 /** Tokens at position 0, in the first MoE layer, of one step. */
@@ -129,14 +142,16 @@ function sentencesOf({ header }: Trace, metrics: Record<string, unknown>): strin
     layer: number;
     ownExpert: { chosen: number | null; uniformChosen: number };
     budget: { total: number; language: number; unused: number } | null;
+    languageNull: { mean: number } | null;
   };
   const told = (metrics.layers as Layer[]).filter(({ layer }) => pickLayers(header.moeLayers, 4).includes(layer));
-  const lines = told.flatMap(({ layer, ownExpert: { chosen, uniformChosen }, budget }) => {
+  const lines = told.flatMap(({ layer, ownExpert: { chosen, uniformChosen }, budget, languageNull: noise }) => {
     if (chosen === null || !budget) return [];
+    const share = (nats: number) => percent(Math.max(nats, 0) / budget.total);
+    const chance = noise ? ` (${share(noise.mean)} if languages were shuffled)` : '';
     return [
       `Layer ${layer}: ${percent(chosen)} of tokens choose their language's own expert (${percent(uniformChosen)} by chance); ` +
-        `language decides ${percent(Math.max(budget.language, 0) / budget.total)} of the routing budget, ` +
-        `${percent(Math.max(budget.unused, 0) / budget.total)} is lost to uneven load.`,
+        `language decides ${share(budget.language)} of the routing budget${chance}, ${share(budget.unused)} is lost to uneven load.`,
     ];
   });
   if (lines.length === 0) lines.push('The trace holds no counted token, so there is nothing to measure.');

@@ -27,10 +27,10 @@ export function report(header: TraceHeader, sentences: string[], figures: Figure
   const layers = header.moeLayers.map(layer => `<th class="n">own expert, layer ${layer}</th>`).join('');
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>${escape(title)}</title><style>${STYLE}</style></head>
+<head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>${STYLE}</style></head>
 <body>
-<h1>${escape(title)}</h1>
-${sentences.map(sentence => `<p>${escape(sentence)}</p>`).join('\n')}
+<h1>${escapeHtml(title)}</h1>
+${sentences.map(sentence => `<p>${escapeHtml(sentence)}</p>`).join('\n')}
 ${figures.map(({ svg }) => `<figure>\n${svg}</figure>`).join('\n')}
 <h2>Languages</h2>
 <p>Own expert: share of tokens whose plain top-${header.expertsPerToken} contains the language’s own expert;
@@ -46,10 +46,10 @@ ${languages.map(languageRow).join('\n')}
 }
 
 function languageRow({ code, name, family, zeroText, tokens, documents, ownExpert }: LanguageLine): string {
-  const label = `${escape(name)} <small>${escape(code)}${zeroText ? ' ‡' : ''}</small>`;
+  const label = `${escapeHtml(name)} <small>${escapeHtml(code)}${zeroText ? ' ‡' : ''}</small>`;
   const own = ownExpert.map(({ chosen }) => `<td class="n">${chosen === null ? '–' : percent(chosen)}</td>`).join('');
-  return `<tr><td>${label}</td><td>${escape(family)}</td><td class="n">${documents}</td><td class="n">${tokens}</td>${own}</tr>`;
+  return `<tr><td>${label}</td><td>${escapeHtml(family)}</td><td class="n">${documents}</td><td class="n">${tokens}</td>${own}</tr>`;
 }
 
-const escape = (words: string): string =>
+const escapeHtml = (words: string): string =>
   words.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');

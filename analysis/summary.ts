@@ -6,6 +6,7 @@ import { entropy } from './entropy.ts';
 import { dependence, type FlowRow } from './flow.ts';
 import { information } from './information.ts';
 import { nodes } from './nodes.ts';
+import type { LanguageNull } from './null.ts';
 import { obedience, purity } from './obedience.ts';
 import { pool } from './pool.ts';
 import { familiesOf } from './table.ts';
@@ -22,6 +23,8 @@ export interface SummaryInput {
   selection: ColumnTable;
   gate: ColumnTable;
   flows: ColumnTable;
+  /** Shuffled-label null per layer; empty when the trace has no slots. */
+  nulls: LanguageNull[];
   counted: { tokens: number; documents: number | null; droppedFirst: number };
 }
 type Json = Record<string, unknown>;
@@ -71,7 +74,12 @@ export function verdict(header: TraceHeader): string {
 }
 
 /** Per layer: load, entropy and nodes of the mean over languages, budget, own-expert shares. */
-export function layerRows({ header, selection, gate }: Pick<SummaryInput, 'header' | 'selection' | 'gate'>): Json[] {
+export function layerRows({
+  header,
+  selection,
+  gate,
+  nulls,
+}: Pick<SummaryInput, 'header' | 'selection' | 'gate' | 'nulls'>): Json[] {
   const all = pool(selection, header, 'all');
   const allGate = pool(gate, header, 'all');
   const [h, n] = [entropy(all, header).objects() as Json[], nodes(all, header).objects() as Json[]];
@@ -89,6 +97,7 @@ export function layerRows({ header, selection, gate }: Pick<SummaryInput, 'heade
       entropy: without(h.find(row => row.layer === layer)),
       nodes: without(n.find(row => row.layer === layer)),
       budget: without(budgets.find(row => row.layer === layer)),
+      languageNull: without(nulls.find(row => row.layer === layer)),
       ownExpert: {
         chosen: mean('chosen'),
         mass: mean('mass'),
@@ -173,8 +182,8 @@ function flowRows(flows: ColumnTable, header: TraceHeader): Json[] {
 }
 
 const list = (q: Float64Array | null | undefined): number[] | null => (q ? [...q] : null);
-function without(row: Json | undefined): Json | null {
+function without(row: object | undefined): Json | null {
   if (!row) return null;
-  const { layer, group, ...rest } = row;
+  const { layer, group, ...rest } = row as Json;
   return rest;
 }

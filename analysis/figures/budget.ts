@@ -1,7 +1,8 @@
 // The routing budget (M5) as stacked bars, one per MoE layer, to log E: unused, shared, language (split into what the
 // family tells and what the language adds). The claim of late language routing is the top of the bar growing with depth.
-import type { ColumnTable } from 'arquero';
+import { type ColumnTable, from } from 'arquero';
 import type { Budget } from '../information.ts';
+import type { LanguageNull } from '../null.ts';
 import type { Averaging, View } from '../usage.ts';
 import { type Provenance, provenance } from './caption.ts';
 import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, rect, text } from './svg.ts';
@@ -14,11 +15,17 @@ const PARTS: { key: Part; fill: string; label: string; meaning: string }[] = [
   { key: 'unused', fill: '#8C8C8C', label: 'Unused', meaning: 'lost to uneven load' },
 ];
 const WIDTH = 900;
-const HEIGHT = 430;
+const HEIGHT = 446;
 const PLOT = { left: 70, top: 92, right: 520, bottom: 350 };
 
-/** Draws a table from information.ts. */
-export function budget(table: ColumnTable, source: Provenance, view: View, averaging: Averaging): Figure {
+/** Draws a table from information.ts; a dashed line shows how far the language part would reach with shuffled languages. */
+export function budget(
+  table: ColumnTable,
+  nulls: LanguageNull[],
+  source: Provenance,
+  view: View,
+  averaging: Averaging,
+): Figure {
   const rows = table.objects() as (Budget & { layer: number })[];
   const title = 'What decides the expert: routing budget per MoE layer';
   const words = provenance(source, view, averaging);
@@ -33,17 +40,19 @@ export function budget(table: ColumnTable, source: Provenance, view: View, avera
   for (const [i, row] of rows.entries()) {
     const x = PLOT.left + (i + 0.5) * pitch;
     drawBar(root, row, x - bar / 2, bar, y);
+    const noise = nulls.find(({ layer }) => layer === row.layer)?.mean;
+    if (noise !== undefined) dashed(root, x - bar / 2 - 7, x + bar / 2 + 7, y(total - noise));
     const every = Math.ceil(rows.length / 16);
     if (i % every === 0) text(root, x, PLOT.bottom + 18, `${row.layer}`, { anchor: 'middle', size: 12 });
   }
   const { moeLayers, numLayers, numExperts } = source.header;
   const dense = numLayers - moeLayers.length;
   text(root, (PLOT.left + PLOT.right) / 2, PLOT.bottom + 38, 'MoE layer', { anchor: 'middle', size: 12 });
-  const note = `Height: log ${numExperts} = ${total.toFixed(2)} nats. Language and family parts are upper-biased when tokens are few.`;
+  const note = `Height: log ${numExperts} = ${total.toFixed(2)} nats.`;
   const rest = dense > 0 ? ` The other ${dense} of ${numLayers} layers are dense and have no router.` : '';
-  paragraph(root, 16, HEIGHT - 16, WIDTH - 32, note + rest, { fill: FAINT });
-  drawKey(root, rows.at(-1));
-  return { name: 'budget', title, svg: finish(root), csv: table.toCSV() };
+  paragraph(root, 16, HEIGHT - 26, WIDTH - 32, note + rest, { fill: FAINT });
+  drawKey(root, rows.at(-1), nulls.at(-1));
+  return { name: 'budget', title, svg: finish(root), csv: withNull(table, nulls).toCSV() };
 }
 
 function drawAxis(root: Mark, y: (nats: number) => number, total: number): void {
@@ -75,8 +84,17 @@ function drawBar(root: Mark, row: Budget, x: number, width: number, y: (nats: nu
   }
 }
 
+function dashed(root: Mark, x1: number, x2: number, y: number): void {
+  line(root, x1, y, x2, y, INK, 1.6).attr('stroke-dasharray', '4 3');
+}
+
+function withNull(table: ColumnTable, nulls: LanguageNull[]): ColumnTable {
+  if (nulls.length === 0) return table;
+  return table.join_left(from(nulls).rename({ mean: 'nullMean', p: 'nullP', draws: 'nullDraws' }), 'layer');
+}
+
 /** Key beside the bars, in their order, with the last layer's values. */
-function drawKey(root: Mark, last: (Budget & { layer: number }) | undefined): void {
+function drawKey(root: Mark, last: (Budget & { layer: number }) | undefined, noise: LanguageNull | undefined): void {
   const x = PLOT.right + 40;
   for (const [i, { key, fill, label, meaning }] of PARTS.entries()) {
     const y = PLOT.top + 12 + i * 58;
@@ -85,4 +103,12 @@ function drawKey(root: Mark, last: (Budget & { layer: number }) | undefined): vo
     text(root, x + 28, y + 9, label + value, { size: 13, weight: 'bold' });
     text(root, x + 28, y + 25, meaning, { size: 12, fill: FAINT });
   }
+  if (!noise || !last) return;
+  const y = PLOT.top + 12 + PARTS.length * 58;
+  dashed(root, x - 4, x + 20, y + 8);
+  text(root, x + 28, y + 9, `Noise · ${percent(noise.mean / last.total)} in layer ${last.layer}`, {
+    size: 13,
+    weight: 'bold',
+  });
+  text(root, x + 28, y + 25, 'family + language if languages were shuffled', { size: 12, fill: FAINT });
 }

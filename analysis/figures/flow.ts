@@ -41,6 +41,8 @@ const MASS = 14.5;
 const FAMILY_GAP = 11;
 const FIRST_X = 286;
 const LAST_X = WIDTH - 196;
+// With more layers than this, experts between the ends carry their number instead of a name.
+const MOST_LABELLED = 3;
 const KEPT_OF_GROUP = 0.1;
 
 /** A ribbon: mass of one family's languages (a single language in the first stage) between two nodes. */
@@ -319,13 +321,16 @@ function drawExperts(root: Mark, boxes: Box[], all: Ribbon[], layers: number[], 
     const own = into.filter(r => r.own).reduce((sum, r) => sum + r.value, 0);
     const middle = (y0 + y1) / 2;
     const last = node.column === layers.length;
+    if (!last && layers.length > MOST_LABELLED) {
+      text(root, (x0 + x1) / 2, middle + 4, `${node.row}`, { anchor: 'middle', size: 10, fill: '#FFFFFF' });
+      continue;
+    }
     const halo = last ? 0 : 4;
-    text(root, x1 + 8, middle - 2, header.expertNames[node.row], { size: 13.5, weight: 'bold', halo });
-    text(root, x1 + 8, middle + 13, `${percent(load)} · ${percent(own / load)} own`, {
-      size: 12,
-      fill: last ? FAINT : INK,
-      halo,
-    });
+    const name =
+      layers.length > MOST_LABELLED ? `${node.row} ${header.expertNames[node.row]}` : header.expertNames[node.row];
+    text(root, x1 + 8, middle - 2, name, { size: 13.5, weight: 'bold', halo });
+    const words = `${percent(load)} · ${percent(own / load)} own`;
+    text(root, x1 + 8, middle + 13, words, { size: 12, fill: last ? FAINT : INK, halo });
   }
 }
 
@@ -342,9 +347,10 @@ function drawHeads(
   text(root, FIRST_X + 6, y, 'Language', { anchor: 'end', size: 13.5, weight: 'bold' });
   text(root, FIRST_X + 6, y + 15, `${flowing} with text, ${percent(1 / flowing)} each`, { anchor: 'end', fill: FAINT });
   for (const [i, layer] of layers.entries()) {
-    text(root, x(i + 1), y, `Experts of layer ${layer}`, { size: 13.5, weight: 'bold' });
-    text(root, x(i + 1), y + 15, 'load · from own languages', { fill: FAINT });
-    const skipped = denseBetween(i === 0 ? -1 : layers[i - 1], layer, header);
+    const roomy = layers.length <= MOST_LABELLED;
+    text(root, x(i + 1), y, roomy ? `Experts of layer ${layer}` : `Layer ${layer}`, { size: 13.5, weight: 'bold' });
+    if (roomy || i === layers.length - 1) text(root, x(i + 1), y + 15, 'load · from own languages', { fill: FAINT });
+    const skipped = roomy ? denseBetween(i === 0 ? -1 : layers[i - 1], layer, header) : '';
     if (skipped) text(root, (x(i) + x(i + 1)) / 2, y + 15, skipped, { anchor: 'middle', fill: FAINT });
   }
   line(root, 16, TOP - 10, WIDTH - 16, TOP - 10, '#D0D0D0', 0.8);
@@ -371,7 +377,10 @@ function drawNotes(root: Mark, y: number, rest: number[], cut: number, layers: n
     text(root, x + 34, y + 10, words, { size: 12 });
     x += 34 + words.length * 6.9 + 24;
   }
-  const merged = layers.map((layer, i) => `${percent(rest[i] ?? 0)} of the flow into layer ${layer}`).join(' and ');
+  const flowInto = (i: number) => `${percent(rest[i] ?? 0)} of the flow into layer ${layers[i]}`;
+  const total = rest.reduce((a, b) => a + b, 0) / layers.length;
+  const merged =
+    layers.length > MOST_LABELLED ? `${percent(total)} of all flow` : layers.map((_, i) => flowInto(i)).join(' and ');
   const note =
     `Height = share of tokens (a token’s weight is split over its ${k} experts by its gates); hue = language family. ` +
     `Grey merges flows under ${percent(cut)} of all flow and under ${percent(KEPT_OF_GROUP)} of their language or family: ${merged}. ` +

@@ -111,7 +111,7 @@ function drawHeads(root: Mark, header: TraceHeader, layer: number, x: number, ce
     rect(root, left, TOP - 10, cell - 1, 6, owner === null ? REST : familyColour(families.indexOf(owner)));
     if (cell < 12) continue;
     const name = header.expertNames[e] ?? '';
-    text(root, left + cell / 2 + 4, TOP - 15, `${e} ${name}`, { size: 11, rotate: -38 });
+    text(root, left + cell / 2 + 4, TOP - 15, `${e} ${name}`, { rotate: cell < 30 ? -60 : -38 });
   }
 }
 

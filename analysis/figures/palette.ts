@@ -48,7 +48,7 @@ const ramp = scaleLinear<string>(
 export const amount = (t: number): string => toHex(ramp(Math.min(Math.max(t, 0), 1)));
 
 /** Black or white, whichever reads better on the colour (WCAG relative luminance). */
-export const inkOn = (colour: string): string => (luminance(colour) > 0.22 ? '#111111' : '#FFFFFF');
+export const inkOn = (colour: string): string => (luminance(colour) > 0.179 ? '#000000' : '#FFFFFF');
 
 export function luminance(colour: string): number {
   const linear = (v: number) => (v <= 10.31 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);

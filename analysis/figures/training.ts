@@ -34,7 +34,7 @@ export function training(table: ColumnTable, source: Provenance): Figure | null 
   const { header } = source;
   const title = 'How routing changes over training';
   const words =
-    `View: selection; tokens pooled in a language, languages count equally. Model ${header.model}, run ${header.run}; ` +
+    `View: selection; all tokens, pooled in a language; languages count equally. Model ${header.model}, run ${header.run}; ` +
     `${steps.length} recorded steps.`;
   const root = canvas(WIDTH, HEIGHT, title, words);
   paragraph(root, 16, 28, WIDTH - 32, title, { size: 17, weight: 'bold' });
@@ -54,7 +54,7 @@ function ownLine(rows: Row[], layer: number, i: number): Line {
   const points = rows
     .filter(row => row.layer === layer && row.expert === 0)
     .map(row => ({ step: row.step, value: row.own }));
-  return { label: `layer ${layer}`, colour: INK, dash: DASHES[i], points };
+  return { label: `layer ${layer}:`, colour: INK, dash: DASHES[i], points };
 }
 
 function loadLine(rows: Row[], { header }: Provenance, expert: number, name: string): Line {

@@ -1,0 +1,164 @@
+// Pictures are code: each is drawn from a seeded synthetic trace and compared byte for byte with the SVG committed here.
+// To accept a change, look at the new picture, then run `npx vitest run tests/figures -u`.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { analyze, study } from '../../analysis/analyze.ts';
+import { flowPicture } from '../../analysis/figures/flow.ts';
+import { barycentreOrder, crossings } from '../../analysis/figures/order.ts';
+import { amount, familyColour, inkOn, luminance } from '../../analysis/figures/palette.ts';
+import { toPng } from '../../analysis/figures/png.ts';
+import { percent, wrap } from '../../analysis/figures/svg.ts';
+import { flow } from '../../analysis/flow.ts';
+import { slotsTable } from '../../analysis/table.ts';
+import { usage } from '../../analysis/usage.ts';
+import { writeTrace } from '../../src/trace/write.ts';
+import { syntheticTrace } from '../helpers/languages-fixture.ts';
+
+const trace = syntheticTrace();
+const { figures, sentences, metrics } = study(trace);
+const named = (name: string) => figures.find(figure => figure.name === name)!;
+
+describe('committed pictures', () => {
+  for (const name of ['flow', 'heatmap-selection', 'budget', 'routing-over-training']) {
+    it(name, async () => {
+      await expect(named(name).svg).toMatchFileSnapshot(`${name}.svg`);
+    });
+  }
+  it('flow through six layers, barycentre order', async () => {
+    const { header, ...rest } = syntheticTrace({ documents: 2, tokens: 8, moeLayers: [0, 3, 6, 12, 18, 23] });
+    const slots = slotsTable({ header, ...rest });
+    const gate = usage(slots, header, { view: 'gate', averaging: 'documents' });
+    const source = { header, step: 400, tokens: 672, documents: 96 };
+    const picture = flowPicture(gate, flow(slots, header), source, { averaging: 'documents', order: 'barycentre' });
+    await expect(picture.svg).toMatchFileSnapshot('flow-deep.svg');
+  });
+  it('are the same bytes when drawn again', () => {
+    for (const [i, figure] of study(trace).figures.entries()) expect(figure).toEqual(figures[i]);
+  });
+});
+
+describe('every picture', () => {
+  it('has a title and a description, names the view, the model, the run, and hides no NaN', () => {
+    for (const { svg, title, csv } of figures) {
+      expect(svg).toContain(`<title>${title}</title>`);
+      expect(svg).toMatch(/<desc>View: .*Model a pretend model, run synthetic/);
+      expect(svg).not.toMatch(/NaN|undefined|null|Infinity/);
+      expect(csv.split('\n').length).toBeGreaterThan(2);
+    }
+  });
+  it('names all 50 languages where languages are shown and marks the two without text', () => {
+    for (const name of ['flow', 'heatmap-selection']) {
+      for (const { name: language, trainingBytes } of trace.header.languages) {
+        expect(named(name).svg).toContain(`>${language}${trainingBytes === 0 ? ' ‡' : ''}</text>`);
+      }
+      expect(named(name).svg).toContain('‡ no training text: Dogri, Sorani Kurdish.');
+    }
+  });
+  it('turns into a PNG', () => {
+    const png = Buffer.from(toPng(named('budget').svg, 300));
+    expect(png.subarray(1, 4).toString()).toBe('PNG');
+    expect(png.readUInt32BE(16)).toBe(300);
+  });
+});
+
+describe('the flow picture', () => {
+  it('conserves mass: every stage of its CSV sums to 1', () => {
+    const stages = new Map<string, number>();
+    for (const row of named('flow').csv.trim().split('\n').slice(1)) {
+      const cells = row.split(',');
+      stages.set(cells[2], (stages.get(cells[2]) ?? 0) + Number(cells[5]));
+    }
+    expect([...stages.keys()]).toEqual(['layer 22', 'layer 23']);
+    for (const mass of stages.values()) expect(mass).toBeCloseTo(1, 10);
+  });
+  it('draws one MoE layer, and counts without slots, too', () => {
+    const one = study(syntheticTrace({ documents: 2, tokens: 6, moeLayers: [23] })).figures[0];
+    expect(one.title).toContain('the experts of layer 23');
+    const { columns, ...rest } = trace;
+    const none = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column.slice(0, 0)]));
+    const counted = study({ ...rest, columns: none as unknown as typeof columns });
+    expect(counted.figures.map(figure => figure.name)).toContain('heatmap-selection');
+    expect(counted.metrics).toMatchObject({ averaging: 'tokens', step: 400 });
+    for (const { svg } of counted.figures) expect(svg).not.toMatch(/NaN|undefined|null|Infinity/);
+  });
+});
+
+describe('order', () => {
+  it('counts weighted crossings', () => {
+    // two straight links of 2 and 3 cross nothing; swapped they cross once, 2 · 3
+    const straight = [
+      [
+        [2, 0],
+        [0, 3],
+      ],
+    ];
+    expect(
+      crossings(straight, [
+        [0, 1],
+        [0, 1],
+      ]),
+    ).toBe(0);
+    expect(
+      crossings(straight, [
+        [0, 1],
+        [1, 0],
+      ]),
+    ).toBe(6);
+  });
+  it('barycentre untangles a permutation in two stages and never makes crossings worse', () => {
+    const first = [
+      [0, 0, 1],
+      [1, 0, 0],
+      [0, 1, 0],
+    ];
+    const second = [
+      [0, 1, 0],
+      [0, 0, 1],
+      [1, 0, 0],
+    ];
+    expect(barycentreOrder([first, second])).toEqual([
+      [2, 0, 1],
+      [0, 1, 2],
+    ]);
+    expect(crossings([first, second], [[0, 1, 2], ...barycentreOrder([first, second])])).toBe(0);
+  });
+});
+
+describe('colour and words', () => {
+  it('amounts darken all the way and their figures keep a contrast of 4.5', () => {
+    const steps = Array.from({ length: 101 }, (_, i) => amount(i / 100));
+    for (let i = 1; i < steps.length; i++) expect(luminance(steps[i])).toBeLessThan(luminance(steps[i - 1]));
+    for (const colour of steps) {
+      const [a, b] = [luminance(colour), luminance(inkOn(colour))].sort((x, y) => y - x);
+      expect((a + 0.05) / (b + 0.05)).toBeGreaterThan(4.5);
+    }
+  });
+  it('families differ, also beyond eight', () => {
+    const colours = Array.from({ length: 16 }, (_, i) => familyColour(i));
+    expect(new Set(colours).size).toBe(16);
+  });
+  it('percentages and line breaks', () => {
+    expect([0, 0.001, 0.0094, 0.00951, 0.5, 1].map(percent)).toEqual(['0 %', '0.1 %', '0.9 %', '1 %', '50 %', '100 %']);
+    expect(wrap('aa bb cc', 3 * 11 * 0.56 + 13, 11)).toEqual(['aa bb', 'cc']);
+  });
+});
+
+it('analyze writes pictures, tables, metrics.json and a page that needs nothing else', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'analyze-'));
+  writeTrace(join(root, 'trace'), trace);
+  const analysis = await analyze(join(root, 'trace'), join(root, 'out'));
+  const names = ['flow', 'heatmap-selection', 'budget', 'routing-over-training'];
+  const expected = [...names.map(n => `${n}.svg`), ...names.map(n => `${n}.csv`), 'metrics.json', 'report.html'];
+  expect(analysis.files.map(file => basename(file))).toEqual(expected);
+  const read = (name: string) => readFileSync(join(root, 'out', name), 'utf8');
+  expect(read('flow.svg')).toBe(named('flow').svg);
+  expect(JSON.parse(read('metrics.json'))).toEqual(JSON.parse(JSON.stringify(metrics)));
+  const page = read('report.html');
+  expect(page).not.toMatch(/(src|href)=/);
+  for (const figure of figures) expect(page).toContain(figure.svg);
+  expect(sentences[0]).toMatch(/^Layer 22: \d+ % of tokens choose their language's own expert \(29 % by chance\)/);
+  expect(analysis.sentences.at(-2)).toContain('MoE sits only in layers 22–23 of 24');
+  rmSync(root, { recursive: true });
+});
