@@ -245,6 +245,30 @@ describe('hostile files', () => {
   });
 });
 
+describe('damaged files', () => {
+  it('are refused or read, wherever random bytes fall and wherever they end', () => {
+    const whole = readFileSync(golden('small.safetensors'));
+    const path = join(folder, 'damaged.safetensors');
+    const hit = fc.record({ at: fc.oneof(fc.nat(15), fc.nat(whole.length - 1)), byte: fc.nat(255) });
+    fc.assert(
+      fc.property(fc.array(hit, { minLength: 1, maxLength: 3 }), fc.nat(2 * whole.length), (hits, length) => {
+        const bytes = Buffer.from(whole);
+        for (const { at, byte } of hits) bytes[at] = byte;
+        writeFileSync(path, bytes.subarray(0, length));
+        try {
+          for (const entry of readSafetensors(path).tensors.values()) {
+            expect(entry.start + entry.byteLength).toBeLessThanOrEqual(bytes.length);
+            readFloat32(entry);
+          }
+        } catch (error) {
+          if (!(error instanceof UserError)) throw error;
+        }
+      }),
+      { numRuns: 500, seed: 2 },
+    );
+  });
+});
+
 describe('checkpoints', () => {
   it('in shards look like one file', async () => {
     const dir = mkdtempSync(join(folder, 'shards-'));

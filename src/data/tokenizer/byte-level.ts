@@ -84,13 +84,16 @@ const splitStep = (split: SplitName) => ({
   invert: false,
 });
 
-/** The model of a file that byteLevelJson wrote, null for any other file. */
+/** The model of a file that byteLevelJson wrote, to the byte; null for any other file. */
 export function parseByteLevelJson(json: string): ByteLevelModel | null {
-  for (const split of ['none', ...(Object.keys(SPLIT_PATTERNS) as SplitName[])] as const) {
-    const merges = (JSON.parse(json) as { model?: { merges?: unknown } }).model?.merges;
-    if (!Array.isArray(merges) || !merges.every(merge => typeof merge === 'string')) return null;
-    const model = { split, merges: merges.map(merge => ({ left: merge.split(' ')[0], right: merge.split(' ')[1] })) };
-    if (byteLevelJson(model) === json) return model;
-  }
-  return null;
+  const file: { model?: { merges?: unknown }; pre_tokenizer?: { pretokenizers?: { pattern?: { Regex?: string } }[] } } =
+    JSON.parse(json);
+  const regex = file.pre_tokenizer?.pretokenizers?.[0]?.pattern?.Regex;
+  const names = Object.keys(SPLIT_PATTERNS) as SplitName[];
+  const split = regex === undefined ? 'none' : names.find(name => SPLIT_PATTERNS[name] === regex);
+  const merges = file.model?.merges;
+  if (split === undefined || !Array.isArray(merges) || !merges.every(merge => typeof merge === 'string')) return null;
+  const pairs = merges.map(merge => merge.split(' '));
+  const model: ByteLevelModel = { split, merges: pairs.map(([left, right]) => ({ left, right })) };
+  return byteLevelJson(model) === json ? model : null;
 }

@@ -20,22 +20,18 @@ interface Words {
 
 /**
  * Learns `mergeCount` merges; merge i makes the token of id 256 + i. Pure: the same words, the same merges.
- * A pair that would spell a token that exists (`a`+`bc` beside `ab`+`c`) is passed over, so every merge is a new token.
+ * No token is made twice: what lies inside a token's ends is joined in the same way wherever it stands.
  */
 export function trainBpe(words: readonly WeightedWord[], mergeCount: number): Merge[] {
   const text = layOut(words);
   const pairs = countPairs(text, 256 + mergeCount);
   const tokens = [...BYTE_TO_CHARACTER];
-  const taken = new Set(tokens);
   const merges: Merge[] = [];
   while (merges.length < mergeCount) {
     const pair = pairs.takeHeaviest();
     if (pair === null) throw tooSmall(tokens.length, 256 + mergeCount);
     const merge = { left: tokens[pair.left], right: tokens[pair.right] };
-    const token = merge.left + merge.right;
-    if (taken.has(token)) continue;
-    const id = tokens.push(token) - 1;
-    taken.add(token);
+    const id = tokens.push(merge.left + merge.right) - 1;
     merges.push(merge);
     for (const w of pair.words) mergeInWord(text, w, pair.left, pair.right, id, pairs);
     pairs.queueGrown();
