@@ -31,10 +31,12 @@ interface Block {
   sight: Sight;
 }
 
-/** For each query of one batch row: the first and last key it may see; −1 and −2 when there is none. */
+/** For each query of one batch row: the first and last key it may see (−1 and −2 when there is none), and whether
+ *  keys of other segments lie between them. */
 interface Sight {
   first_S: Int32Array;
   last_S: Int32Array;
+  holes_S: Uint8Array;
 }
 
 interface Sizes {
@@ -57,21 +59,22 @@ function sizesOf(q: TensorInfo, k: TensorInfo): Sizes {
 function sightOf(b: number, size: Sizes, { querySegment_BS, keySegment_BS }: AttentionAttributes): Sight {
   const first_S = new Int32Array(size.queries).fill(-1);
   const last_S = new Int32Array(size.queries).fill(-2);
-  const key_S = keySegment_BS.subarray(b * size.keys, (b + 1) * size.keys);
-  const firstOf = new Map<number, number>();
-  const lastOf = new Map<number, number>();
+  const holes_S = new Uint8Array(size.queries);
+  const seen = new Map<number, { first: number; last: number; count: number }>();
   const past = size.keys - size.queries;
   for (let j = 0; j < size.keys; j++) {
-    if (!firstOf.has(key_S[j])) firstOf.set(key_S[j], j);
-    lastOf.set(key_S[j], j);
+    const segment = keySegment_BS[b * size.keys + j];
+    const of = seen.get(segment) ?? { first: j, last: j, count: 0 };
+    seen.set(segment, { first: of.first, last: j, count: of.count + 1 });
     const i = j - past;
-    if (i < 0) continue;
-    const segment = querySegment_BS[b * size.queries + i];
-    if (segment < 0 || !firstOf.has(segment)) continue;
-    first_S[i] = firstOf.get(segment) as number;
-    last_S[i] = lastOf.get(segment) as number;
+    const mine = i < 0 ? -1 : querySegment_BS[b * size.queries + i];
+    const sight = mine < 0 ? undefined : seen.get(mine);
+    if (!sight) continue;
+    first_S[i] = sight.first;
+    last_S[i] = sight.last;
+    holes_S[i] = Number(sight.count !== sight.last - sight.first + 1);
   }
-  return { first_S, last_S };
+  return { first_S, last_S, holes_S };
 }
 
 /** All blocks in fixed order. A block without keys has j0 = j1 = 0. */
@@ -183,7 +186,8 @@ function weightsOf(
       const segment = querySegment_BS[b * sq + i];
       s.fill(BLOCKED, row, row + Math.max(0, sight.first_S[i] - j0));
       s.fill(BLOCKED, row + Math.max(0, sight.last_S[i] + 1 - j0), row + j1 - j0);
-      for (let j = Math.max(j0, sight.first_S[i]); j <= sight.last_S[i]; j++) {
+      if (!sight.holes_S[i]) continue;
+      for (let j = sight.first_S[i]; j <= sight.last_S[i]; j++) {
         if (keySegment_BS[b * sk + j] !== segment) s[row + j - j0] = BLOCKED;
       }
     }
@@ -250,13 +254,21 @@ function scoreGradients(memory: HostMemory, weights: TensorInfo, dWeights: Tenso
   const dScoresT = memory.allocate([w, n]);
   const weightsT = memory.allocate([w, n]);
   const [p, dp, ds] = [weights, dWeights, dScores].map(memory.view);
-  const rows = block.i1 - block.i0;
+  const { i0, i1, j0, sight } = block;
   for (let row = 0; row < n; row++) {
+    const i = i0 + (row % (i1 - i0));
     const start = row * w;
-    if (block.sight.first_S[block.i0 + (row % rows)] < 0) p.fill(0, start, start + w);
+    const [first, last] = [start + sight.first_S[i] - j0, start + sight.last_S[i] + 1 - j0];
+    if (sight.first_S[i] < 0) {
+      p.fill(0, start, start + w);
+      ds.fill(0, start, start + w);
+      continue;
+    }
     let mean = 0;
-    for (let j = start; j < start + w; j++) mean += p[j] * dp[j];
-    for (let j = start; j < start + w; j++) ds[j] = p[j] * (dp[j] - mean);
+    for (let j = first; j < last; j++) mean += p[j] * dp[j];
+    ds.fill(0, start, first);
+    for (let j = first; j < last; j++) ds[j] = p[j] * (dp[j] - mean);
+    ds.fill(0, last, start + w);
   }
   transposeInto(ds, memory.view(dScoresT), n, w);
   transposeInto(p, memory.view(weightsT), n, w);

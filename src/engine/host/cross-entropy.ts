@@ -3,6 +3,7 @@
 
 import { registerHostKernel } from '../host.ts';
 
+/** The label of a token that does not count. */
 export const IGNORED = -100;
 
 export interface CrossEntropyAttributes {

@@ -1,10 +1,8 @@
 // Cross-entropy per token: −log softmax(logits)[label], in nats; 0 where label = −100. dlogits = dy (softmax − onehot).
-import '../host/cross-entropy.ts';
+import { IGNORED } from '../host/cross-entropy.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { crossEntropyReference } from '../reference/cross-entropy.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
-
-const IGNORED = -100;
 
 /** Loss of each of T tokens. @throws RangeError when a label is neither −100 nor in the vocabulary. */
 export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D {
