@@ -17,7 +17,8 @@ describe('configuration on resume', () => {
     ]);
   });
 
-  it('a list against a word, and null against an object, are one difference', () => {
+  it('a list against a word or an object, and null against an object, are one difference', () => {
+    expect(configDifferences({ a: [1] }, { a: { 0: 1 } }).map(d => d.text)).toEqual(['a: [1] → {"0":1}']);
     expect(configDifferences({ a: [1] }, { a: 'all' }).map(d => d.text)).toEqual(['a: [1] → "all"']);
     expect(configDifferences({ a: null }, { a: { b: 1 } }).map(d => d.text)).toEqual(['a: null → {"b":1}']);
   });
