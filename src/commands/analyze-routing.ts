@@ -53,19 +53,30 @@ async function analyzeRouting(run: string | undefined, options: Options): Promis
   for (const sentence of sentences) out.say(sentence);
   out.say(`\n${pc.bold('Pictures')}`);
   for (const file of files.filter(name => name.endsWith('.svg'))) out.say(`  ${file}`);
-  out.say(`Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`);
+  out.say(
+    `Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`,
+  );
   out.result({ trace: traceDir, files, sentences, metrics });
 }
 
 /** @returns the folder that the trace was written to */
-async function trace(run: string | undefined, options: Options, say: (line: string) => void, silent: boolean): Promise<string> {
+async function trace(
+  run: string | undefined,
+  options: Options,
+  say: (line: string) => void,
+  silent: boolean,
+): Promise<string> {
   await selectBackend(options.backend);
   const held = await openHeldOut(run);
   const sparse = held.model.spec.layers.includes('moe');
   if (!sparse)
-    throw new UserError(`${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`);
+    throw new UserError(
+      `${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`,
+    );
   const documents = sampleByLanguage(documentsOf(held, 'test'), options.tokens);
-  say(`${held.name}, step ${held.step}: ${options.routing} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`);
+  say(
+    `${held.name}, step ${held.step}: ${options.routing} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`,
+  );
   const progress = passProgress(silent);
   const recorded = await recordTrace(
     {
@@ -76,7 +87,9 @@ async function trace(run: string | undefined, options: Options, say: (line: stri
       run: held.name,
       modelName: held.config.name,
       step: held.step,
-      trainingBytes: held.prepared.trainingBytes.map((bytes, i) => (held.prepared.zeroText.has(held.map.languages[i].code) ? 0 : bytes)),
+      trainingBytes: held.prepared.trainingBytes.map((bytes, i) =>
+        held.prepared.zeroText.has(held.map.languages[i].code) ? 0 : bytes,
+      ),
       history: held.run === null ? [] : history(held.run),
     },
     { ...passShape(held), onBatch: progress.update },
@@ -92,12 +105,15 @@ async function trace(run: string | undefined, options: Options, say: (line: stri
 function history(run: string): CountRow[] {
   const file = join(run, 'metrics.jsonl');
   if (!existsSync(file)) return [];
-  return readMetrics(file).flatMap(({ step, kind, counts }) => {
+  return readMetrics(file).flatMap(({ step, kind, rows }) => {
     if (kind !== 'routing') return [];
-    return Object.entries(counts as Record<string, number[][]>).flatMap(([layer, rows]) =>
-      rows.flatMap((row, language) =>
-        row.flatMap((count, expert) => (count > 0 ? [{ step, layer: Number(layer), language, expert, count, gate: Number.NaN }] : [])),
-      ),
-    );
+    return (rows as number[][]).map(([layer, language, expert, count, gate]) => ({
+      step,
+      layer,
+      language,
+      expert,
+      count,
+      gate,
+    }));
   });
 }

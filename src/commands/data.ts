@@ -1,2 +1,73 @@
+// `moe data`: what text there is to train on, and whether it is what it says it is.
 import type { Command } from 'commander';
-export function addData(_program: Command): void {}
+import pc from 'picocolors';
+import { loadConfig } from '../config/load.ts';
+import { type CheckRow, checkCorpus } from '../data/check.ts';
+import { corpusStats, statsTable } from '../data/stats.ts';
+import { prepare } from '../train/prepare.ts';
+import { jsonOption, presetOption, setOption } from './options.ts';
+import { createOutput, table } from './output.ts';
+
+interface Options {
+  families: string;
+  preset: string[];
+  set: [string, unknown][];
+  json?: boolean;
+}
+
+export function addData(program: Command): void {
+  const data = program
+    .command('data')
+    .summary('show and check the text of a configuration')
+    .description('The text that a configuration trains on: its size per language, and whether it is what it says.');
+  const verbs: [name: string, summary: string, run: (options: Options) => Promise<void>][] = [
+    ['stats', 'bytes, tokens, documents, share medical and fertility per language', stats],
+    ['check', 'scripts, language identity, leftovers of English, texts of another language', check],
+  ];
+  for (const [name, summary, run] of verbs) {
+    data
+      .command(name)
+      .description(summary)
+      .option('--families <file>', 'configuration or families file', 'configs/50lang.yaml')
+      .addOption(presetOption())
+      .addOption(setOption())
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  moe data ${name} --families configs/50lang.yaml`)
+      .action(run);
+  }
+}
+
+async function load(options: Options) {
+  const { config, map } = loadConfig(options.families, { presets: options.preset, overrides: options.set });
+  return { map, prepared: await prepare(config, map) };
+}
+
+async function stats(options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const { map, prepared } = await load(options);
+  const rows = corpusStats(prepared.corpus.documents, map.languages, prepared.tokenizer);
+  const [header, ...body] = statsTable(rows);
+  out.say(table(header, body, ''));
+  const bytes = rows.reduce((sum, row) => sum + row.bytes, 0);
+  out.say(
+    `\n${rows.length} languages, ${(bytes / 1e6).toFixed(2)} MB. Sources and splits in kB; medical: share of bytes.`,
+  );
+  out.say('tax: tokens for what English says in one token, over the items of UDHR that both have.');
+  out.result({ languages: rows, manifest: prepared.corpus.manifest });
+}
+
+async function check(options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const { map, prepared } = await load(options);
+  const rows = await checkCorpus(prepared.corpus.documents, map.languages);
+  const told = rows.filter(row => row.result !== 'pass');
+  const colour = { fail: pc.red, warning: pc.yellow, unknown: pc.dim, pass: String };
+  for (const { language, check, result, reason } of told)
+    out.say(`${colour[result](result.padEnd(7))} ${language.padEnd(4)} ${check.padEnd(8)} ${reason}`);
+  const count = (result: CheckRow['result']): number => rows.filter(row => row.result === result).length;
+  out.say(
+    `\n${rows.length} checks: ${count('pass')} passed, ${count('warning')} warnings, ${count('unknown')} not judged, ${count('fail')} failed.`,
+  );
+  out.result(rows);
+  if (count('fail') > 0) process.exitCode = 1;
+}

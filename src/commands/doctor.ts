@@ -1,2 +1,34 @@
+// `moe doctor`: which backend runs here, why the better ones do not, and what text is installed.
+import { availableParallelism, totalmem } from 'node:os';
 import type { Command } from 'commander';
-export function addDoctor(_program: Command): void {}
+import pc from 'picocolors';
+import { SOURCE_NAMES, sourceVersion } from '../data/corpus.ts';
+import { selectBackend } from '../engine/backend.ts';
+import { jsonOption } from './options.ts';
+import { createOutput } from './output.ts';
+
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .summary('explain which backend runs on this machine, and why')
+    .description('Says which backend runs on this machine, why the others do not, and which text is installed.')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe doctor')
+    .action(doctor);
+}
+
+async function doctor(options: { json?: boolean }): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const { name, why, candidates } = await selectBackend('auto');
+  out.say(
+    `Node ${process.version}, ${availableParallelism()} processors, ${(totalmem() / 2 ** 30).toFixed(0)} GiB of memory.`,
+  );
+  out.say(`\nBackend: ${pc.bold(name)}. ${why}`);
+  for (const candidate of candidates)
+    out.say(
+      `  ${candidate.works ? pc.green('works   ') : pc.dim('does not')} ${candidate.name.padEnd(11)} ${candidate.why}`,
+    );
+  const text = SOURCE_NAMES.map(source => ({ source, version: sourceVersion(source) }));
+  out.say(`\nText: ${text.map(({ source, version }) => `${source} ${version}`).join(', ')}`);
+  out.result({ node: process.version, backend: name, why, candidates, text });
+}

@@ -1,2 +1,85 @@
+// `moe eval`: held-out loss of a checkpoint per language and family, with free routing and with language ids given.
 import type { Command } from 'commander';
-export function addEval(_program: Command): void {}
+import type { TokenDocument } from '../data/types.ts';
+import { type BackendName, selectBackend } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
+import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
+import { disposeModel } from '../model/weights.ts';
+import { type AggregatedLosses, aggregateLosses } from '../train/aggregate.ts';
+import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
+import { backendOption, jsonOption, positiveWhole } from './options.ts';
+import { createOutput, table, thousands } from './output.ts';
+import { passProgress } from './pass-progress.ts';
+
+interface Options {
+  split: string;
+  tokens: number;
+  backend: BackendName;
+  json?: boolean;
+}
+
+export function addEval(program: Command): void {
+  program
+    .command('eval')
+    .summary('held-out loss per language, with and without language ids')
+    .description('Held-out loss of a checkpoint per language and family: plain inference, and with language ids given.')
+    .argument('[run]', 'run folder or checkpoint (default: the newest run)')
+    .option('--split <name>', 'validation or test', 'test')
+    .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe eval runs/50lang-quick --split test')
+    .action(evaluate);
+}
+
+async function evaluate(run: string | undefined, options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const { split } = options;
+  if (split !== 'validation' && split !== 'test')
+    throw new UserError(`--split ${split} is not known; use validation or test.`);
+  await selectBackend(options.backend);
+  const held = await openHeldOut(run);
+  const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
+  const free = await losses(held, documents, 'free', out.json);
+  const sparse = held.model.spec.layers.includes('moe') && held.model.spec.router.kind === 'hybrid-k';
+  const given = sparse ? await losses(held, documents, 'forced', out.json) : null;
+  disposeModel(held.model);
+  out.say(
+    `${held.name}, step ${held.step}: ${split} text, ${documents.length} documents, ${thousands(free.all.tokens)} tokens\n`,
+  );
+  const givenOf = new Map(given?.byLanguage.map(row => [row.code, row.loss]));
+  const header = ['code', 'family', 'tokens', 'nats/token', 'bits/byte', ...(given ? ['ids given'] : [])];
+  const rows = free.byLanguage.map(row => [
+    row.code,
+    row.family,
+    row.tokens,
+    row.loss.toFixed(3),
+    row.bitsPerByte.toFixed(3),
+    ...(given ? [givenOf.get(row.code)!.toFixed(3)] : []),
+  ]);
+  out.say(table(header, rows, ''));
+  const ids = given
+    ? `, ${given.all.languageMean.toFixed(4)} with ids given (gap ${(free.all.languageMean - given.all.languageMean).toFixed(4)})`
+    : '';
+  out.say(
+    `\nmean over languages: ${free.all.languageMean.toFixed(4)} nats per token, ${free.all.bitsPerByteMean.toFixed(4)} bits per byte${ids}`,
+  );
+  out.result({ run: held.name, step: held.step, split, free, given });
+}
+
+async function losses(
+  held: HeldOut,
+  documents: TokenDocument[],
+  mode: 'free' | 'forced',
+  silent: boolean,
+): Promise<AggregatedLosses> {
+  const { map, model, prepared } = held;
+  const progress = passProgress(silent);
+  const each = await documentLosses(model, documents, map.languages, {
+    ...passShape(held),
+    mode,
+    onBatch: progress.update,
+  });
+  progress.stop();
+  return aggregateLosses(lossesByLanguage(each, documents, map.languages, ({ id }) => prepared.bytes.get(id) ?? 0));
+}

@@ -6,8 +6,8 @@ import type { FamilyMap } from '../config/families.ts';
 import { loadConfig } from '../config/load.ts';
 import { type Config, configSchema } from '../config/schema.ts';
 import type { Split, TokenDocument } from '../data/types.ts';
-import { type Prepared, prepare } from '../train/prepare.ts';
 import { type OpenedModel, openModel } from '../train/open.ts';
+import { type Prepared, prepare } from '../train/prepare.ts';
 import { findCheckpoint } from './runs.ts';
 
 export interface HeldOut extends OpenedModel {
@@ -25,16 +25,32 @@ export interface HeldOut extends OpenedModel {
 export async function openHeldOut(path: string | undefined): Promise<HeldOut> {
   const { checkpoint, run } = findCheckpoint(path);
   const opened = openModel(checkpoint);
-  const config = run !== null && existsSync(join(run, 'config.yaml')) ? loadConfig(join(run, 'config.yaml')).config : defaults(opened.map);
+  const config =
+    run !== null && existsSync(join(run, 'config.yaml'))
+      ? loadConfig(join(run, 'config.yaml')).config
+      : defaults(opened.map);
   const prepared = await prepare(config, opened.map, opened.tokenizer);
   const step = Number(/step-(\d+)$/.exec(resolve(checkpoint))?.[1] ?? 0);
   return { ...opened, checkpoint, run, name: basename(resolve(run ?? checkpoint)), step, config, prepared };
 }
 
 function defaults(map: FamilyMap): Config {
-  const families = { name: 'checkpoint', families: [{ name: 'all', expert: 0, languages: [{ code: 'xx', name: 'x', script: 'Latn' }] }] };
+  const families = {
+    name: 'checkpoint',
+    families: [{ name: 'all', expert: 0, languages: [{ code: 'xx', name: 'x', script: 'Latn' }] }],
+  };
   const parsed = configSchema.parse({ families, data: { allow_missing: true } });
-  return { ...parsed, families: { ...families, families: map.languages.map(({ family, expert, code, name, script }) => ({ name: family, expert, languages: [{ code, name, script }] })) } };
+  return {
+    ...parsed,
+    families: {
+      ...families,
+      families: map.languages.map(({ family, expert, code, name, script }) => ({
+        name: family,
+        expert,
+        languages: [{ code, name, script }],
+      })),
+    },
+  };
 }
 
 /** Batch shape for passes without gradients. */

@@ -3,7 +3,13 @@ import { SingleBar } from 'cli-progress';
 
 export function passProgress(silent: boolean): { update: (done: number, total: number) => void; stop: () => void } {
   if (silent || !process.stderr.isTTY) return { update: () => {}, stop: () => {} };
-  const bar = new SingleBar({ format: '{bar} {value}/{total} batches · {eta} s left', barsize: 24, barCompleteChar: '█', barIncompleteChar: '░', hideCursor: true });
+  const bar = new SingleBar({
+    format: '{bar} {value}/{total} batches · {eta} s left',
+    barsize: 24,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    hideCursor: true,
+  });
   let started = false;
   return {
     update(done, total) {

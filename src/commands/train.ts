@@ -17,7 +17,7 @@ import { openEvents } from '../train/events.ts';
 import { type LoopResult, trainLoop } from '../train/loop.ts';
 import { openMetrics, readMetrics } from '../train/metrics.ts';
 import { openModel } from '../train/open.ts';
-import { type Prepared, prepare } from '../train/prepare.ts';
+import { type Prepared, prepare, trainingMixture } from '../train/prepare.ts';
 import { createProgress } from '../train/progress.ts';
 import { requireSameConfig } from '../train/resume.ts';
 import { disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
@@ -72,7 +72,7 @@ async function train(options: Options): Promise<void> {
   announce(out, loaded, backend);
   const { prepared, state, fresh } = await start(options, loaded, runDir, out);
   writeRunFiles(runDir, loaded.config, backend, prepared, fresh);
-  say(out, prepared, loaded.map, runDir, state);
+  say(out, loaded, prepared, runDir, state);
   const result = await runLoop(state, { ...loaded, prepared, runDir, fresh }, out);
   disposeState(state);
   if (!result.finished)
@@ -121,7 +121,7 @@ async function start(options: Options, { config, map }: Loaded, runDir: string, 
   const latest = latestCheckpoint(runDir);
   if (!latest)
     throw new UserError(`${runDir} holds no whole checkpoint to resume from; start it anew with another --out.`);
-  latest.skipped.forEach(sentence => out.say(pc.yellow(`  ${sentence}`)));
+  for (const sentence of latest.skipped) out.say(pc.yellow(`  ${sentence}`));
   const checkpoint = loadCheckpoint(latest.directory);
   requireSameConfig(checkpoint.trainerState.config, JSON.parse(JSON.stringify(config)), latest.directory);
   const { model, tokenizer } = openModel(latest.directory);
@@ -143,10 +143,11 @@ function announce(out: Output, { config, map }: Loaded, backend: Selection): voi
   out.say(`  backend ${backend.name}: ${backend.why}`);
 }
 
-function say(out: Output, prepared: Prepared, map: FamilyMap, runDir: string, state: RunState): void {
+function say(out: Output, { config, map }: Loaded, prepared: Prepared, runDir: string, state: RunState): void {
   const { documents, tokenizer, zeroText } = prepared;
   const count = (split: 'train' | 'validation'): string =>
     thousands(documents[split].reduce((sum, { ids }) => sum + ids.length, 0));
+  sayMixture(out, config, prepared, map);
   const { total, active } = countParameters(state.model.spec);
   out.say(
     `  text: ${count('train')} training tokens, ${count('validation')} held out; vocabulary ${thousands(tokenizer.vocabSize)}`,
@@ -160,6 +161,19 @@ function say(out: Output, prepared: Prepared, map: FamilyMap, runDir: string, st
     );
   out.say(`  ${state.phase} model now: ${thousands(total)} parameters, ${thousands(active)} active per token`);
   out.say(`  run folder ${runDir}, ${state.step === 0 ? 'from step 0' : `resumed at step ${state.step}`}`);
+}
+
+/** How often the most repeated language is read, and whether that is more than asked. */
+function sayMixture(out: Output, config: Config, prepared: Prepared, map: FamilyMap): void {
+  if (config.data.mixing.kind !== 'temperature') return;
+  const { epochs_G, withinCap } = trainingMixture(config, prepared);
+  const most = epochs_G.indexOf(Math.max(...epochs_G));
+  const over = withinCap
+    ? ''
+    : `; the run is longer than ${config.data.mixing.max_epochs} epochs of all text, so every language is repeated more often`;
+  out.say(
+    `  mixture: bytes^${config.data.mixing.alpha}; ${map.languages[most].name} is read most often, ${epochs_G[most].toFixed(2)} epochs${over}`,
+  );
 }
 
 function writeRunFiles(runDir: string, config: Config, backend: Selection, prepared: Prepared, fresh: boolean): void {

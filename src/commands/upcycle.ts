@@ -1,2 +1,140 @@
+// `moe upcycle`: a dense checkpoint becomes a mixture of language-family experts, checked on held-out text.
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
-export function addUpcycle(_program: Command): void {}
+import { checkConfig } from '../config/check.ts';
+import { type Loaded, loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { type BackendName, selectBackend } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
+import { sampleByLanguage } from '../eval/evaluate.ts';
+import { writeFolderAtomically } from '../hub/atomic.ts';
+import { writeSafetensors } from '../hub/write-safetensors.ts';
+import { toConfigJson } from '../model/config-json.ts';
+import { countParameters } from '../model/count.ts';
+import type { MoeLayers } from '../model/layer-plan.ts';
+import { disposeModel, hostTensors, type Model } from '../model/weights.ts';
+import { growExperts } from '../train/grow.ts';
+import { type Prepared, prepare } from '../train/prepare.ts';
+import { createRng } from '../train/rng.ts';
+import { type HeldOut, openHeldOut } from './held-out.ts';
+import { backendOption, decimal, jsonOption, wholeNumber } from './options.ts';
+import { createOutput, thousands } from './output.ts';
+
+interface Options {
+  from: string;
+  families: string;
+  layers: string;
+  out: string;
+  noise: number;
+  routerInit: string;
+  initStd: number;
+  seed: number;
+  raw?: boolean;
+  backend: BackendName;
+  json?: boolean;
+}
+
+const INITS = ['normal', 'orthogonal', 'zero', 'hidden-mean'];
+
+export function addUpcycle(program: Command): void {
+  program
+    .command('upcycle')
+    .summary('copy a dense checkpoint into language-family experts')
+    .description(
+      'Copies the FFN of chosen layers of a dense checkpoint into one expert per family, and checks step 0 against it.',
+    )
+    .requiredOption('--from <dir>', 'dense run or checkpoint')
+    .requiredOption('--families <file>', 'families file or configuration: who gets an expert')
+    .requiredOption('--out <dir>', 'checkpoint folder to make')
+    .option('--layers <which>', 'last:N, all, or layer numbers such as 2,3', 'last:2')
+    .option('--noise <std>', 'Gaussian noise on the copies, relative to each tensor', decimal, 0)
+    .option('--router-init <how>', INITS.join(', '), 'normal')
+    .option('--init-std <std>', 'scale of the router start', decimal, 0.02)
+    .option('--raw', 'raw top-k probabilities as in the paper, instead of renormalised ones')
+    .option('--seed <n>', 'seed of router and noise', wholeNumber, 0)
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe upcycle --from runs/dense --families configs/families/apollo.yaml --layers last:2 --out runs/upcycled',
+    )
+    .action(upcycle);
+}
+
+async function upcycle(options: Options): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another folder.`);
+  if (!INITS.includes(options.routerInit))
+    throw new UserError(`--router-init ${options.routerInit} is not known; use ${INITS.join(', ')}.`);
+  await selectBackend(options.backend);
+  const held = await openHeldOut(options.from);
+  if (held.model.spec.layers.includes('moe'))
+    throw new UserError(`${held.checkpoint} has experts already; --from takes a dense checkpoint.`);
+  const { config, map } = plan(held, options);
+  const prepared = await prepare(config, map, held.tokenizer);
+  const sample = sampleByLanguage(prepared.documents.validation, 100);
+  const growth = growExperts(held.model, config, map, sample, createRng(`${options.seed}/upcycle`));
+  await write(options, held, growth.model, { config, map }, prepared, growth.sentence);
+  const count = countParameters(growth.model.spec);
+  disposeModel(held.model);
+  disposeModel(growth.model);
+  out.say(growth.sentence);
+  out.say(
+    `${options.out}: ${thousands(count.total)} parameters, ${thousands(count.active)} active. Train it with: moe train --families ${options.families} --init ${options.out}`,
+  );
+  out.result({ out: options.out, error: growth.error, meanScale: growth.meanScale, parameters: count });
+}
+
+/** The checkpoint's own model with the wanted families and layers. */
+function plan(held: HeldOut, options: Options): Loaded {
+  const { config: wanted, map } = loadConfig(options.families);
+  const { layers: _, numExperts: __, router, ...shape } = held.model.spec;
+  const config: Config = {
+    ...held.config,
+    families: wanted.families,
+    languages: wanted.languages,
+    model: { ...shape, moe_layers: readLayers(options.layers), norm_topk_prob: !options.raw },
+    router: { ...router, init: options.routerInit as Config['router']['init'], init_std: options.initStd },
+    upcycle: { at: 0, noise: options.noise },
+  };
+  checkConfig(config, map, path => `--${path.includes('moe_layers') ? 'layers' : 'families'}`);
+  return { config, map };
+}
+
+function readLayers(text: string): MoeLayers {
+  if (text === 'all') return text;
+  const last = /^last[: ](\d+)$/.exec(text);
+  if (last) return `last ${Number(last[1])}`;
+  if (/^\d+(,\d+)*$/.test(text)) return text.split(',').map(Number);
+  throw new UserError(`--layers ${text} is not understood; write last:2, all, or layer numbers such as 2,3.`);
+}
+
+async function write(
+  { out, families }: Options,
+  held: HeldOut,
+  model: Model,
+  { map }: Loaded,
+  prepared: Prepared,
+  sentence: string,
+): Promise<void> {
+  const parent = join(held.checkpoint, 'model.safetensors');
+  const hash = createHash('sha256').update(readFileSync(parent)).digest('hex');
+  await writeFolderAtomically(out, async folder => {
+    const config = toConfigJson(model.spec, map, prepared.tokenizer.eosId);
+    writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    copyFileSync(join(held.checkpoint, 'tokenizer.json'), join(folder, 'tokenizer.json'));
+    const tensors = Array.from(hostTensors(model), ([name, { shape, values }]) => ({
+      name,
+      dtype: 'F32' as const,
+      shape,
+      values: () => values,
+    }));
+    await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
+    writeFileSync(
+      join(folder, 'README.md'),
+      `# ${model.spec.numExperts} experts upcycled from a dense model\n\n${sentence}\n\n- parent: ${parent}\n- SHA-256 of the parent: ${hash}\n- families: ${families}\n`,
+    );
+  });
+}

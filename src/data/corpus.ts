@@ -32,6 +32,9 @@ const SOURCES: Record<SourceName, Source> = {
 };
 export const SOURCE_NAMES = Object.keys(SOURCES) as SourceName[];
 
+/** Version of the package that a source reads, for `moe doctor`. UserError when it is not installed. */
+export const sourceVersion = (name: SourceName): string => SOURCES[name].version();
+
 export interface CorpusOptions {
   /** Packages to read; all four by default. */
   sources?: SourceName[];

@@ -1,4 +1,4 @@
-// Held-out loss and routing of a model over documents, by language. One forward pass per batch, no gradients.
+// Held-out loss of a model over documents, by language. One forward pass per batch, no gradients.
 // Every document keeps to its own attention segment, so its loss does not depend on its neighbours.
 import type { Routing, RoutingMode } from '../../routing/types.ts';
 import { batchesOf } from '../data/pack.ts';
@@ -66,26 +66,6 @@ export function lossesByLanguage(
     row.bytes += bytesOf(documents[i]);
   });
   return rows;
-}
-
-/** Collects exact counts [layer][language][expert] of counted slots. */
-export function routingCounter(languages: number, numExperts: number) {
-  const counts = new Map<number, Float64Array[]>();
-  return {
-    counts,
-    add(layer: number, routing: Routing, batch: Batch): void {
-      if (!counts.has(layer))
-        counts.set(
-          layer,
-          Array.from({ length: languages }, () => new Float64Array(numExperts)),
-        );
-      const byLanguage = counts.get(layer)!;
-      routing.expertId_TK.forEach((expert, slot) => {
-        const language = batch.language_BS[Math.floor(slot / routing.k)];
-        if (expert >= 0 && language >= 0) byLanguage[language][expert]++;
-      });
-    },
-  };
 }
 
 /**

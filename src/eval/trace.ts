@@ -6,6 +6,7 @@ import type { FamilyMap } from '../config/families.ts';
 import type { Batch, TokenDocument } from '../data/types.ts';
 import type { Model } from '../model/weights.ts';
 import { documentLosses, type EvaluateOptions } from './evaluate.ts';
+import { routingCounter } from './routing-counter.ts';
 
 export interface TraceRequest {
   model: Model;
@@ -29,38 +30,36 @@ export async function recordTrace(
 ): Promise<Trace> {
   const { model, map, documents, step } = request;
   const columns = growingColumns();
-  const counts = new Map<string, CountRow>();
+  const counter = routingCounter();
   let places: Places | null = null;
   const before = new Int32Array(documents.length);
   await documentLosses(model, documents, map.languages, {
     ...options,
     mode: request.mode,
-    onRouting: (layer, { expertId_TK, gate_TK, k }, batch) => {
+    onRouting: (layer, routing, batch) => {
       if (places?.batch !== batch) places = placesOf(batch, before);
+      counter.add(layer, routing, batch);
+      const { expertId_TK, gate_TK, k } = routing;
       const gate = gate_TK.dataSync();
-      for (let t = 0; t < batch.document_BS.length; t++) {
-        const document = batch.document_BS[t];
-        if (document < 0) continue;
-        const language = batch.language_BS[t];
-        const mass = sumOf(gate, t * k, k);
-        for (let slot = 0; slot < k; slot++) {
-          const expert = expertId_TK[t * k + slot];
-          if (expert < 0) continue;
-          const weight = gate[t * k + slot];
-          const position = places.position_T[t];
-          columns.push({ step, document, position, token: batch.inputId_BS[t], language, layer, slot, expert, gate: weight });
-          const key = `${layer}/${language}/${expert}`;
-          const row = counts.get(key) ?? { step, layer, language, expert, count: 0, gate: 0 };
-          counts.set(key, row);
-          row.count++;
-          row.gate += mass > 0 ? weight / mass : 0;
-        }
+      for (let slot = 0; slot < expertId_TK.length; slot++) {
+        const t = Math.floor(slot / k);
+        if (batch.document_BS[t] < 0 || expertId_TK[slot] < 0) continue;
+        columns.push({
+          step,
+          document: batch.document_BS[t],
+          position: places.position_T[t],
+          token: batch.inputId_BS[t],
+          language: batch.language_BS[t],
+          layer,
+          slot: slot % k,
+          expert: expertId_TK[slot],
+          gate: gate[slot],
+        });
       }
     },
   });
-  const here = [...counts.values()].sort((a, b) => a.layer - b.layer || a.language - b.language || a.expert - b.expert);
   const earlier = request.history.filter(row => row.step < step);
-  return { header: headerOf(request), columns: columns.finish(), counts: [...earlier, ...here] };
+  return { header: headerOf(request), columns: columns.finish(), counts: [...earlier, ...counter.rows(step)] };
 }
 
 /** Place of each token in its document. Windows of a document come in order, so a count per document is enough. */
@@ -72,12 +71,6 @@ interface Places {
 function placesOf(batch: Batch, before: Int32Array): Places {
   const position_T = batch.document_BS.map(document => (document < 0 ? -1 : before[document]++));
   return { batch, position_T };
-}
-
-function sumOf(values: ArrayLike<number>, start: number, length: number): number {
-  let sum = 0;
-  for (let i = start; i < start + length; i++) sum += values[i];
-  return sum;
 }
 
 function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }: TraceRequest): TraceHeader {

@@ -1,5 +1,6 @@
 // config.json of our checkpoints: Hugging Face keys where Hugging Face has them, plus the language map and the router.
 
+import { readFileSync } from 'node:fs';
 import type { FamilyMap } from '../config/families.ts';
 import type { Language } from '../data/types.ts';
 import { UserError } from '../errors.ts';
@@ -70,4 +71,16 @@ export function fromConfigJson(json: Record<string, unknown>, file: string): { s
     expertNames: json.expert_names as string[],
   };
   return { spec, map };
+}
+
+/** Reads and checks a config.json. @throws UserError when it is missing, not JSON, or another program's */
+export function readConfigJson(path: string): { spec: ModelSpec; map: FamilyMap } {
+  let json: Record<string, unknown>;
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : 'is not valid JSON';
+    throw new UserError(`${path} ${why}; name a checkpoint folder that moe wrote.`);
+  }
+  return fromConfigJson(json, path);
 }

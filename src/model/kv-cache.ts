@@ -13,7 +13,12 @@ export interface KvCache {
 
 export function createCache(numLayers: number): KvCache {
   const layers = Array.from({ length: numLayers }, createLayerCache);
-  return { layers, dispose: () => layers.forEach(layer => layer.dispose()) };
+  return {
+    layers,
+    dispose: () => {
+      for (const layer of layers) layer.dispose();
+    },
+  };
 }
 
 function createLayerCache(): LayerCache & { dispose(): void } {

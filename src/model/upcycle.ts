@@ -31,7 +31,7 @@ export function upcycleTensors(
       out.set(`${name}.down_proj.weight`, { shape: [D, F], values: ffn.down_proj });
     };
     out.set(`${at}.gate.weight`, { shape: [E, D], values: initRouter(router(layer), E, D, random) });
-    upcycleFfn(from, E, noise, random).forEach((expert, e) => write(`${at}.experts.${e}`, expert));
+    for (const [e, expert] of upcycleFfn(from, E, noise, random).entries()) write(`${at}.experts.${e}`, expert);
     if (!sparse.shared_expert) return;
     const shared = upcycleShared(from, D, settings.init_std, random);
     write(`${at}.shared_expert`, shared.ffn);

@@ -39,7 +39,7 @@ const biasName = (layer: number): string => `model.layers.${layer}.mlp.gate.e_sc
 /** Puts host tensors on the backend. @throws UserError if a tensor is missing or has another shape */
 export function createModel(spec: ModelSpec, tensors: Map<string, HostTensor>, from = 'the weights'): Model {
   const specs = tensorSpecs(spec);
-  specs.forEach(wanted => check(wanted, tensors, from));
+  for (const wanted of specs) check(wanted, tensors, from);
   const weights = new Map<string, Variable>();
   for (const { name, shape } of specs) weights.set(name, upload(tensors.get(name)!.values, shape));
   const selectionBias = new Map<number, Float32Array>();

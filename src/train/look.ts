@@ -2,7 +2,8 @@
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import type { TokenDocument } from '../data/types.ts';
-import { documentLosses, lossesByLanguage, routingCounter } from '../eval/evaluate.ts';
+import { documentLosses, lossesByLanguage } from '../eval/evaluate.ts';
+import { type RoutingCounter, routingCounter } from '../eval/routing-counter.ts';
 import type { Model } from '../model/weights.ts';
 import { type AggregatedLosses, aggregateLosses } from './aggregate.ts';
 import type { Prepared } from './prepare.ts';
@@ -14,8 +15,8 @@ export interface Look {
   given: AggregatedLosses | null;
   /** Language mean of free minus given, nats per token: what the mismatch between training and inference costs. */
   gap: number | null;
-  /** Exact counts [language][expert] of plain routing, by layer. */
-  counts: Record<number, number[][]>;
+  /** Where tokens went under plain routing. */
+  counter: RoutingCounter;
 }
 
 /** @param sample held-out documents; the same at every look, so that looks compare */
@@ -28,7 +29,7 @@ export async function lookAt(
   withGiven = true,
 ): Promise<Look> {
   const sparse = model.spec.layers.includes('moe');
-  const counter = routingCounter(map.languages.length, map.numExperts);
+  const counter = routingCounter();
   const shape = {
     batch: config.train.batch_size,
     sequence: config.data.sequence_length,
@@ -49,6 +50,6 @@ export async function lookAt(
     free,
     given,
     gap: given && free.all.languageMean - given.all.languageMean,
-    counts: Object.fromEntries([...counter.counts].map(([layer, rows]) => [layer, rows.map(row => [...row])])),
+    counter,
   };
 }

@@ -128,6 +128,9 @@ async function record(state: RunState, context: LoopContext, sample: TokenDocume
   recordCounts(state, await lookAt(state.model, sample, config, map, prepared, false), context);
 }
 
-function recordCounts({ step, phase }: RunState, { counts }: Look, { metrics }: LoopContext): void {
-  if (phase === 'sparse') metrics.write({ step, kind: 'routing', counts });
+/** One row per (layer, language, expert) that occurred: [layer, language, expert, count, gate]. */
+function recordCounts({ step, phase }: RunState, { counter }: Look, { metrics }: LoopContext): void {
+  if (phase !== 'sparse') return;
+  const rows = counter.rows(step).map(row => [row.layer, row.language, row.expert, row.count, row.gate]);
+  metrics.write({ step, kind: 'routing', rows });
 }

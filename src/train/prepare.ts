@@ -3,7 +3,7 @@
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import { loadCorpus, zeroTextLanguages } from '../data/corpus.ts';
-import { mixtureShares, PAPER_DRAW, weightedDraw } from '../data/mixture.ts';
+import { type Mixture, mixtureShares, paperDraw } from '../data/mixture.ts';
 import { openStream } from '../data/stream.ts';
 import { tokenizeDocuments } from '../data/tokenize.ts';
 import { createTokenizer, type TokenizerOptions } from '../data/tokenizer/index.ts';
@@ -57,22 +57,22 @@ export function openTrainingStream(config: Config, prepared: Prepared, cursor?: 
   const order =
     data.mixing.kind === 'paper'
       ? {
-          list: weightedDraw(
-            documents.map(({ source }) => PAPER_DRAW[source.endsWith('_qa') ? 'qa' : 'other']),
+          list: paperDraw(
+            documents.map(({ source }) => source),
             seed,
           ),
         }
-      : { share_G: shares(config, prepared), seed };
+      : { share_G: trainingMixture(config, prepared).share_G, seed };
   const shape = { batch: train.batch_size, sequence: data.sequence_length, padId: prepared.tokenizer.eosId };
   return openStream(documents, { ...shape, packing: data.packing, order }, cursor);
 }
 
 /** Share of each language in the tokens read, capped at max_epochs over the whole run. */
-function shares(config: Config, prepared: Prepared): Float64Array {
+export function trainingMixture(config: Config, prepared: Prepared): Mixture {
   const { data, train } = config;
   const tokens_G = new Float64Array(prepared.trainingBytes.length);
   for (const { language, ids } of prepared.documents.train) tokens_G[language] += ids.length;
   const budget = train.steps * train.batch_size * train.accumulation * data.sequence_length;
   const { alpha, max_epochs: maxEpochs } = data.mixing;
-  return mixtureShares({ bytes_G: prepared.trainingBytes, tokens_G, budget, alpha, maxEpochs }).share_G;
+  return mixtureShares({ bytes_G: prepared.trainingBytes, tokens_G, budget, alpha, maxEpochs });
 }

@@ -96,12 +96,7 @@ function initialModel(config: Config, map: FamilyMap, path: string): Model {
   return createModel(spec, weights, path);
 }
 
-export function restoredState(
-  config: Config,
-  prepared: Prepared,
-  checkpoint: Checkpoint,
-  model: Model,
-): RunState {
+export function restoredState(config: Config, prepared: Prepared, checkpoint: Checkpoint, model: Model): RunState {
   const saved = checkpoint.trainerState.run as SavedRun;
   const optimizer = newOptimizer(model, config);
   optimizer.importState(checkpoint.optimizer());

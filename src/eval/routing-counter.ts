@@ -1,0 +1,40 @@
+// Exact counts of where tokens went, layer × language × expert, collected while a model runs. Padding never counts.
+import type { CountRow } from '../../routing/trace.ts';
+import type { Routing } from '../../routing/types.ts';
+import type { Batch } from '../data/types.ts';
+
+export interface RoutingCounter {
+  add(layer: number, routing: Routing, batch: Batch): void;
+  /** By layer, language, expert; only pairs that occurred. */
+  rows(step: number): CountRow[];
+}
+
+export function routingCounter(): RoutingCounter {
+  const cells = new Map<string, Omit<CountRow, 'step'>>();
+  const cell = (layer: number, language: number, expert: number): Omit<CountRow, 'step'> => {
+    const key = `${layer}/${language}/${expert}`;
+    const found = cells.get(key) ?? { layer, language, expert, count: 0, gate: 0 };
+    cells.set(key, found);
+    return found;
+  };
+  return {
+    add(layer, { expertId_TK, gate_TK, k }, batch) {
+      const gate = gate_TK.dataSync();
+      batch.language_BS.forEach((language, t) => {
+        if (language < 0) return;
+        let mass = 0;
+        for (let slot = t * k; slot < (t + 1) * k; slot++) mass += gate[slot];
+        for (let slot = t * k; slot < (t + 1) * k; slot++) {
+          if (expertId_TK[slot] < 0) continue;
+          const row = cell(layer, language, expertId_TK[slot]);
+          row.count++;
+          row.gate += mass > 0 ? gate[slot] / mass : 0;
+        }
+      });
+    },
+    rows: step =>
+      [...cells.values()]
+        .sort((a, b) => a.layer - b.layer || a.language - b.language || a.expert - b.expert)
+        .map(row => ({ step, ...row })),
+  };
+}
