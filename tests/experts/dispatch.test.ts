@@ -219,15 +219,10 @@ describe('cpu only', () => {
         if (served === 0) expect(kept.subarray(6 * t, 6 * t + 6)).toEqual(new Float32Array(6));
       }
       expect([...seen].sort()).toEqual([0, 1, 2]);
-      const choice = moeLayer(x_TD, routed, tokens, {
-        ...PAPER,
-        kind: 'expert-choice',
-        mode: 'free',
-        capacityFactor: 1,
-      });
+      // Expert choice: rows are wider than k, but capacity still counts k experts per token: ⌈0.5·30·2/4⌉ = 8 each.
+      const choice: MoeOptions = { ...PAPER, kind: 'expert-choice', mode: 'free', capacityFactor: 0.5 };
       const counted = tokens.counted_T.filter(counts => counts === 1).length;
-      expect(Math.ceil((counted * 2) / 4)).toBeLessThan(15); // expert choice is within ⌈30·2/4⌉ = 15 by itself
-      expect(choice.dropped).toBe(0);
+      expect(moeLayer(x_TD, routed, tokens, choice).dropped).toBe(4 * (Math.ceil((counted * 2) / 4) - 8));
     });
   });
 
