@@ -4,6 +4,7 @@ import type { AttentionAttributes } from '../host/attention.ts';
 import '../host/attention.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { attentionReference } from '../reference/attention.ts';
+import { checkShape } from '../shape.ts';
 import type { Tensor4D } from '../tf.ts';
 
 /** Query i sits at key position Sk − Sq + i, which serves training (Sq = Sk) and a key-value cache (Sq < Sk) alike.
@@ -15,7 +16,12 @@ export function attention(
   querySegment_BS: Int32Array,
   keySegment_BS: Int32Array,
 ): Tensor4D {
-  const [heads, groups] = [q_BSHd.shape[2], k_BSGd.shape[2]];
+  const [batch, queries, heads, d] = q_BSHd.shape;
+  const [, keys, groups] = k_BSGd.shape;
+  checkShape('attention: k', k_BSGd.shape, [batch, keys, groups, d]);
+  checkShape('attention: v', v_BSGd.shape, k_BSGd.shape);
+  checkShape('attention: query segments', [querySegment_BS.length], [batch * queries]);
+  checkShape('attention: key segments', [keySegment_BS.length], [batch * keys]);
   if (heads % groups !== 0) throw new Error(`attention: ${heads} query heads do not divide over ${groups} key heads`);
   if (!hasKernel('MoeAttention')) return attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS);
   const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS };

@@ -2,14 +2,13 @@
 import { IGNORED } from '../host/cross-entropy.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { crossEntropyReference } from '../reference/cross-entropy.ts';
+import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
 
 /** Loss of each of T tokens. @throws RangeError when a label is neither −100 nor in the vocabulary. */
 export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D {
-  const vocabulary = logits_TV.shape[1];
-  const bad = label_T.findIndex(label => label !== IGNORED && (label < 0 || label >= vocabulary));
-  if (bad >= 0)
-    throw new RangeError(`crossEntropy: label ${label_T[bad]} at place ${bad} is outside 0..${vocabulary - 1}`);
+  checkShape('crossEntropy: labels', [label_T.length], [logits_TV.shape[0]]);
+  checkIndex('crossEntropy: label', label_T, logits_TV.shape[1], IGNORED);
   if (!hasKernel('MoeCrossEntropy')) return crossEntropyReference(logits_TV, label_T);
   return withGradient(
     [logits_TV],

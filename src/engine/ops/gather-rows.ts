@@ -2,6 +2,7 @@
 import '../host/gather-rows.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { gatherRowsReference } from '../reference/gather-rows.ts';
+import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor, Tensor2D } from '../tf.ts';
 
 /** y[j] = x[index[j]]; index −1 gives a zero row. Serves permute and un-permute.
@@ -11,8 +12,13 @@ import type { Tensor, Tensor2D } from '../tf.ts';
  *  Un-permute (each expert row is read once): index_M = the row of each slot, inverse = the slot of each row, R = 1.
  *  Left out, the inverse is built from `index_M`, in rising order of j. */
 export function gatherRows(x_ND: Tensor2D, index_M: Int32Array, inverse_NR?: Int32Array): Tensor2D {
-  if (!hasKernel('MoeGatherSum')) return gatherRowsReference(x_ND, index_M);
   const rows = x_ND.shape[0];
+  checkIndex('gatherRows: index', index_M, rows, -1);
+  if (inverse_NR) {
+    checkShape('gatherRows: inverse', [inverse_NR.length], [rows * Math.floor(inverse_NR.length / Math.max(1, rows))]);
+    checkIndex('gatherRows: inverse', inverse_NR, index_M.length, -1);
+  }
+  if (!hasKernel('MoeGatherSum')) return gatherRowsReference(x_ND, index_M);
   return withGradient(
     [x_ND],
     () => ({ value: gatherSum(x_ND, index_M, 1), saved: [] }),

@@ -4,7 +4,7 @@ import '../host/product.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { linearReference } from '../reference/matmul.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
-import { matmul } from './matmul.ts';
+import { matmul, product } from './matmul.ts';
 
 /** x Wᵀ + b. Without a bias it is a matrix product. */
 export function linear(x_TD: Tensor2D, w_FD: Tensor2D, bias_F?: Tensor1D): Tensor2D {
@@ -19,8 +19,4 @@ export function linear(x_TD: Tensor2D, w_FD: Tensor2D, bias_F?: Tensor1D): Tenso
       runKernel('MoeColumnSum', { x: dy_TF })[0],
     ],
   );
-}
-
-function product(a: Tensor2D, b: Tensor2D, transposeA: boolean, transposeB: boolean, bias?: Tensor1D): Tensor2D {
-  return runKernel('MoeProduct', bias ? { a, b, bias } : { a, b }, { transposeA, transposeB })[0] as Tensor2D;
 }

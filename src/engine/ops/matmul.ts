@@ -3,7 +3,8 @@
 import '../host/product.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { matmulReference } from '../reference/matmul.ts';
-import type { Tensor2D } from '../tf.ts';
+import { checkShape } from '../shape.ts';
+import type { Tensor1D, Tensor2D } from '../tf.ts';
 
 /** a b, with either operand transposed on request. Shapes after transposing: [m, k] [k, n] -> [m, n]. */
 export function matmul(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB = false): Tensor2D {
@@ -21,13 +22,11 @@ export function matmul(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB 
   );
 }
 
-/** The product without a gradient, for operations that have their own. */
-function product(a: Tensor2D, b: Tensor2D, transposeA: boolean, transposeB: boolean): Tensor2D {
-  const [rows, inner] = transposeA ? [a.shape[1], a.shape[0]] : a.shape;
-  const [innerB, columns] = transposeB ? [b.shape[1], b.shape[0]] : b.shape;
-  if (inner !== innerB)
-    throw new Error(
-      `matmul: inner sizes ${inner} and ${innerB} of [${rows}, ${inner}] and ` + `[${innerB}, ${columns}] differ`,
-    );
-  return runKernel('MoeProduct', { a, b }, { transposeA, transposeB })[0] as Tensor2D;
+/** op(a) op(b) + bias without a gradient, for operations that have their own. */
+export function product(a: Tensor2D, b: Tensor2D, transposeA: boolean, transposeB: boolean, bias?: Tensor1D): Tensor2D {
+  const inner = a.shape[transposeA ? 0 : 1];
+  const columns = b.shape[transposeB ? 0 : 1];
+  checkShape('right side of a product', b.shape, transposeB ? [columns, inner] : [inner, columns]);
+  if (bias) checkShape('bias', bias.shape, [columns]);
+  return runKernel('MoeProduct', bias ? { a, b, bias } : { a, b }, { transposeA, transposeB })[0] as Tensor2D;
 }

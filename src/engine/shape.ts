@@ -1,0 +1,13 @@
+// Checks of what an operation is given: host kernels index memory themselves, so a wrong size must stop before them.
+
+/** @throws Error naming the operation and both shapes when they differ. */
+export function checkShape(what: string, got: readonly number[], want: readonly number[]): void {
+  if (got.length === want.length && got.every((size, i) => size === want[i])) return;
+  throw new Error(`${what} has shape [${got.join(', ')}], wanted [${want.join(', ')}]`);
+}
+
+/** @throws RangeError naming the first integer that is neither in 0..count−1 nor the negative `none`, if one is given. */
+export function checkIndex(what: string, index: Int32Array, count: number, none?: number): void {
+  const bad = index.findIndex(value => value !== none && (value < 0 || value >= count));
+  if (bad >= 0) throw new RangeError(`${what} ${index[bad]} at place ${bad} is outside 0..${count - 1}`);
+}
