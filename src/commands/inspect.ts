@@ -15,6 +15,7 @@ import { findCheckpoint } from './runs.ts';
 interface Options {
   preset: string[];
   set: [string, unknown][];
+  settings?: boolean;
   json?: boolean;
 }
 interface Subject {
@@ -35,6 +36,7 @@ export function addInspect(program: Command): void {
     .argument('<path>', 'configuration file, run folder or checkpoint')
     .addOption(presetOption())
     .addOption(setOption())
+    .option('--settings', 'print every setting as well')
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  moe inspect configs/models/qwen2-7b.yaml')
     .action(inspect);
@@ -45,7 +47,7 @@ function inspect(path: string, options: Options): void {
   const { name, spec, map, settings } = isFolder(path) ? ofCheckpoint(path) : ofConfig(path, options);
   const count = countParameters(spec);
   const dense = countParameters({ ...spec, layers: spec.layers.map(() => 'dense' as const) });
-  if (settings !== null) out.say(stringify(settings));
+  if (options.settings && settings !== null) out.say(stringify(settings));
   const byExpert = map.expertNames.map((expert, id) => {
     const served = map.languages.filter(language => language.expert === id);
     return [id, expert, served.length, served.map(({ code }) => code).join(' ')];

@@ -2,7 +2,7 @@
 // A configuration file may name presets (blocks merged over it); a bare families file stands for the defaults with that map.
 import { readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
-import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document as YamlDocument } from 'yaml';
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document as YamlDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { checkConfig } from './check.ts';
@@ -41,7 +41,10 @@ export function loadConfig(path: string, options: LoadOptions = {}): Loaded {
     value = merge(value, presets[name]);
   }
   for (const [key, setting] of options.overrides ?? []) value = merge(value, nest(key.split('.'), setting));
-  const locate: Locate = at => locateWithPresets(source, options.presets ?? [], options.overrides ?? [], at);
+  // In a bare families file the list stands one level higher than in a configuration.
+  const bare = base.families === source.value;
+  const inFile = (at: PropertyKey[]): PropertyKey[] => (bare && at[0] === 'families' ? at.slice(1) : at);
+  const locate: Locate = at => locateWithPresets(source, options.presets ?? [], options.overrides ?? [], inFile(at));
   const parsed = check(configSchema, value, locate);
   const families = resolveFamilies(parsed.families, source.file, locate);
   const map = familyMap(families.value, parsed.languages, families.locate, locate);
@@ -108,7 +111,7 @@ function lineOf(document: YamlDocument.Parsed, lines: LineCounter, at: PropertyK
       offset = (isScalar(pair.key) && pair.key.range?.[0]) || offset;
       node = pair.value;
     } else {
-      const child = document.getIn(at.slice(0, at.indexOf(key) + 1) as (string | number)[], true);
+      const child: unknown = isSeq(node) ? node.items[Number(key)] : undefined;
       if (!isNode(child)) break;
       node = child;
       offset = child.range?.[0] ?? offset;

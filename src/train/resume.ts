@@ -1,11 +1,11 @@
 // Which settings may differ when a run goes on from a checkpoint. Everything that decides the bits of the next step must
-// be the same; how long to train, how often to save or look, and when to give up may change.
+// be the same (the number of steps too: schedules and the growth of experts are laid out over it); how often to save or look, and
+// when to give up may change.
 import { UserError } from '../errors.ts';
 
 /** Dotted paths that may differ. A path stands for everything below it. */
 export const mayDifferOnResume: readonly string[] = [
   'name',
-  'train.steps',
   'train.evaluate_every',
   'train.save_every',
   'train.keep_checkpoints',

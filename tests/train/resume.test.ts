@@ -4,14 +4,19 @@ import { configSchema } from '../../src/config/schema.ts';
 import { UserError } from '../../src/errors.ts';
 import { configDifferences, mayDifferOnResume, requireSameConfig } from '../../src/train/resume.ts';
 
-const saved = { name: 'a', train: { learning_rate: 0.001, steps: 100 }, model: { moe_layers: [4, 5] } };
+const saved = { name: 'a', train: { learning_rate: 0.001, steps: 100, save_every: 10 }, model: { moe_layers: [4, 5] } };
 
 describe('configuration on resume', () => {
   it('lists every difference by dotted path, with both values', () => {
-    const wanted = { name: 'a', train: { learning_rate: 0.003, steps: 200, clip: 1 }, model: { moe_layers: [4] } };
+    const wanted = {
+      name: 'a',
+      train: { learning_rate: 0.003, steps: 200, save_every: 20, clip: 1 },
+      model: { moe_layers: [4] },
+    };
     expect(configDifferences(saved, wanted).map(({ text, allowed }) => [text, allowed])).toEqual([
       ['train.learning_rate: 0.001 → 0.003', false],
-      ['train.steps: 100 → 200', true],
+      ['train.steps: 100 → 200', false],
+      ['train.save_every: 10 → 20', true],
       ['train.clip: not set → 1', false],
       ['model.moe_layers.1: 5 → not set', false],
     ]);
@@ -24,13 +29,13 @@ describe('configuration on resume', () => {
   });
 
   it('refuses in one sentence that names the checkpoint and the settings; allowed ones pass and are returned', () => {
-    const wanted = { ...saved, train: { learning_rate: 0.003, steps: 200 } };
+    const wanted = { ...saved, train: { ...saved.train, learning_rate: 0.003, save_every: 20 } };
     expect(() => requireSameConfig(saved, wanted, 'runs/a/step-000100')).toThrow(UserError);
     expect(() => requireSameConfig(saved, wanted, 'runs/a/step-000100')).toThrow(
       /^runs\/a\/step-000100 was trained under another configuration \(train\.learning_rate: 0\.001 → 0\.003\): resume/,
     );
-    const longer = { ...saved, train: { ...saved.train, steps: 200 } };
-    expect(requireSameConfig(saved, longer, 'x').map(d => d.path)).toEqual(['train.steps']);
+    const rarer = { ...saved, train: { ...saved.train, save_every: 20 } };
+    expect(requireSameConfig(saved, rarer, 'x').map(d => d.path)).toEqual(['train.save_every']);
   });
 
   it('equal trees have no difference, whatever they hold; another leaf is always seen', () => {
