@@ -15,7 +15,7 @@ import type { RouteOptions, RouterKind, Routing, RoutingMode, Selection, TokenIn
 const LEAST_MASS = 1e-18;
 
 /** The modes each kind has a meaning for. */
-const MODES: Record<RouterKind, readonly RoutingMode[]> = {
+export const MODES: Record<RouterKind, readonly RoutingMode[]> = {
   'top-k': ['free', 'hinted'],
   'hybrid-k': ['free', 'hinted', 'forced'],
   language: ['free', 'hinted', 'forced'],

@@ -1,4 +1,5 @@
 // What a schema cannot say: settings that must fit each other.
+import { MODES } from '../../routing/router.ts';
 import { UserError } from '../errors.ts';
 import { planLayers } from '../model/layer-plan.ts';
 import type { FamilyMap, Locate } from './families.ts';
@@ -42,10 +43,10 @@ export function checkConfig(config: Config, map: FamilyMap, locate: Locate): voi
       ['train', 'gradient_checkpointing'],
       `the pooled balance loss needs every layer at once; set balance_scope to layer, or gradient_checkpointing to false.`,
     );
-  const unforceable = router.kind === 'top-k' && router.train_mode !== 'free';
-  if (unforceable)
-    refuse(
-      ['router', 'train_mode'],
-      `router top-k cannot be ${router.train_mode}; use kind hybrid-k, or set train_mode to free.`,
-    );
+  for (const key of ['train_mode', 'inference_mode'] as const)
+    if (!MODES[router.kind].includes(router[key]))
+      refuse(
+        ['router', key],
+        `router ${router.kind} cannot be ${router[key]}; set ${key} to ${MODES[router.kind].join(' or ')}, or use kind hybrid-k.`,
+      );
 }

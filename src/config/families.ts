@@ -1,5 +1,6 @@
 // From a families file to the list of languages and their experts, with the checks that a map must pass:
 // each language in exactly one family, expert ids 0…E−1 without holes.
+import { familyMap as mapOfExperts } from '../../routing/family.ts';
 import type { Language } from '../data/types.ts';
 import { UserError } from '../errors.ts';
 import type { FamiliesFile } from './schema.ts';
@@ -28,9 +29,7 @@ export function familyMap(
 ): FamilyMap {
   const home = new Map<string, string>();
   const all: Omit<Language, 'index'>[] = [];
-  const names: string[] = [];
   file.families.forEach((family, f) => {
-    names[family.expert] = names[family.expert] ? `${names[family.expert]} + ${family.name}` : family.name;
     family.languages.forEach((language, l) => {
       const other = home.get(language.code);
       if (other !== undefined)
@@ -41,15 +40,22 @@ export function familyMap(
       all.push({ ...language, family: family.name, expert: family.expert });
     });
   });
-  for (let expert = 0; expert < names.length; expert++)
-    if (names[expert] === undefined)
-      throw new UserError(
-        `${locate(['families'])}: no family has expert ${expert}, although ids go up to ${names.length - 1}; number the experts 0 to ${file.families.length - 1} without holes.`,
-      );
+  refuseHoles(file, locate);
   if (codes !== 'all') checkCodes(codes, home, locateCode);
   const wanted = codes === 'all' ? null : new Set(codes);
   const languages = all.filter(l => wanted === null || wanted.has(l.code)).map((l, index) => ({ ...l, index }));
-  return { languages, numExperts: names.length, expertNames: names };
+  const { numExperts, expertNames } = mapOfExperts(all);
+  return { languages, numExperts, expertNames };
+}
+
+function refuseHoles({ families }: FamiliesFile, locate: Locate): void {
+  const used = new Set(families.map(family => family.expert));
+  const highest = Math.max(...used);
+  for (let expert = 0; expert < highest; expert++)
+    if (!used.has(expert))
+      throw new UserError(
+        `${locate(['families'])}: no family has expert ${expert}, although ids go up to ${highest}; number the experts 0 to ${used.size - 1} without holes.`,
+      );
 }
 
 function checkCodes(codes: string[], home: Map<string, string>, locate: Locate): void {

@@ -46,7 +46,14 @@ const data = z.strictObject({
 });
 
 const tokenizer = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('bpe'), vocab_size: z.int().min(258).default(4096), alpha: fraction.default(0.3) }),
+  z.strictObject({
+    kind: z.literal('bpe'),
+    vocab_size: z.int().min(257).default(4096),
+    /** Fairness: a language of b bytes of content weighs b^alpha. 0: every language the same; 1: the corpus as it is. */
+    alpha: fraction.default(0.3),
+    /** Where words end: `marks` keeps vowel signs with their letters; `qwen2` is Qwen2's own pattern. */
+    split: z.enum(['marks', 'qwen2']).default('marks'),
+  }),
   z.strictObject({ kind: z.literal('bytes') }),
   /** Any Hugging Face tokenizer.json. */
   z.strictObject({ kind: z.literal('file'), path: z.string(), eos: z.string().optional() }),

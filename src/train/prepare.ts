@@ -46,7 +46,7 @@ export async function prepare(config: Config, map: FamilyMap, saved?: Tokenizer)
 }
 
 function tokenizerOptions(wanted: Config['tokenizer']): TokenizerOptions {
-  if (wanted.kind === 'bpe') return { kind: 'bpe', vocabSize: wanted.vocab_size, alpha: wanted.alpha };
+  if (wanted.kind === 'bpe') return { ...wanted, vocabSize: wanted.vocab_size };
   return wanted.kind === 'file' ? { kind: 'file', path: wanted.path, eosToken: wanted.eos } : wanted;
 }
 
