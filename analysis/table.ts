@@ -42,11 +42,10 @@ export interface SlotOptions {
 export function slotsTable({ header, columns }: Trace, options: SlotOptions = {}): ColumnTable {
   const step = options.step ?? stepsOf(columns).at(-1);
   const firstKept = (options.dropFirst ?? true) ? 1 : 0;
-  const keep: number[] = [];
-  for (let i = 0; i < columns.step.length; i++) {
-    if (columns.step[i] === step && columns.position[i] >= firstKept) keep.push(i);
-  }
-  const pick = (column: ArrayLike<number>) => Int32Array.from(keep, i => column[i]);
+  const kept = columns.position.map((position, i) => (columns.step[i] === step && position >= firstKept ? 1 : 0));
+  const keep = new Int32Array(kept.reduce((n, one) => n + one, 0));
+  for (let i = 0, n = 0; i < kept.length; i++) if (kept[i] === 1) keep[n++] = i;
+  const pick = (column: ArrayLike<number>) => keep.map(i => column[i]);
   const { gate, ...integers } = columns;
   const data: Record<string, Int32Array | Float64Array> = {};
   for (const [name, column] of Object.entries(integers)) data[name] = pick(column);

@@ -1,6 +1,8 @@
 // The words that every figure carries: what was counted, in which view, on which model and run.
 import type { TraceHeader } from '../../routing/trace.ts';
+import { familiesOf } from '../table.ts';
 import type { Averaging, View } from '../usage.ts';
+import { rankColour } from './palette.ts';
 
 export interface Provenance {
   header: TraceHeader;
@@ -51,4 +53,12 @@ export function expertFamilies(header: TraceHeader): (string | null)[] {
     const owners = new Set(header.languages.filter(l => l.expert === e).map(l => l.family));
     return owners.size === 1 ? [...owners][0] : null;
   });
+}
+
+/** One colour per family, in the order of familiesOf: ranked by number of languages. */
+export function familyHues(header: TraceHeader): string[] {
+  const families = familiesOf(header);
+  const size = (family: string) => header.languages.filter(language => language.family === family).length;
+  const ranked = [...families].sort((a, b) => size(b) - size(a) || families.indexOf(a) - families.indexOf(b));
+  return families.map(family => rankColour(ranked.indexOf(family)));
 }

@@ -7,9 +7,9 @@ import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import type { FlowRow } from '../flow.ts';
 import { familiesOf } from '../table.ts';
 import { type Averaging, shareRows } from '../usage.ts';
-import { expertFamilies, type Provenance, provenance, zeroTextNote } from './caption.ts';
+import { expertFamilies, familyHues, type Provenance, provenance, zeroTextNote } from './caption.ts';
 import { barycentreOrder } from './order.ts';
-import { familyColour, mix, REST } from './palette.ts';
+import { mix, REST, rankColour } from './palette.ts';
 import {
   canvas,
   FAINT,
@@ -36,8 +36,8 @@ export interface FlowOptions {
 
 const WIDTH = 1200;
 const TOP = 132;
-const PITCH = 16.5;
-const MASS = 14.5;
+const LEAST_PITCH = 16.5;
+const LEAST_HEIGHT = 560;
 const FAMILY_GAP = 11;
 const FIRST_X = 286;
 const LAST_X = WIDTH - 196;
@@ -89,9 +89,10 @@ export function flowPicture(
   paragraph(root, 16, 30, WIDTH - 32, title, { size: 18, weight: 'bold' });
   paragraph(root, 16, 53, WIDTH - 32, words, { fill: FAINT, size: 11.5 });
 
+  const hues = familyHues(header);
   const places = layout(languages, ribbons, orders, layers.length);
   const strength = (ribbon: Placed) => (ribbon.family < 0 ? 0 : ribbon.own ? 2 : 1);
-  for (const ribbon of places.ribbons.sort((a, b) => strength(a) - strength(b))) drawRibbon(root, ribbon);
+  for (const ribbon of places.ribbons.sort((a, b) => strength(a) - strength(b))) drawRibbon(root, ribbon, hues);
   drawLanguages(root, languages, first, header);
   drawExperts(root, places.nodes, all, layers, header);
   drawHeads(root, layers, languages, first, header);
@@ -104,7 +105,8 @@ function flowTitle(languages: TraceLanguage[], first: Map<string, Float64Array |
   const families = new Set(languages.map(l => l.family)).size;
   const where =
     layers.length === 1 ? `layer ${layers[0]}` : `layers ${layers.slice(0, -1).join(', ')} and ${layers.at(-1)}`;
-  return `How ${flowing} languages of ${families} families flow through the experts of ${where}`;
+  const of = families === languages.length ? '' : ` of ${families} families`;
+  return `How ${flowing} languages${of} flow through the experts of ${where}`;
 }
 
 /** Unmerged ribbons: stage 0 per language and expert, later stages per family and pair of experts. Each stage sums to 1. */
@@ -217,7 +219,7 @@ function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: number[][
     .nodeWidth(14)
     .extent([
       [FIRST_X, TOP],
-      [LAST_X, TOP + n * MASS],
+      [LAST_X, TOP + n * massOf(languages)],
     ]);
   const graph = plan({ nodes, links });
   spread(graph.nodes as unknown as (Node & Box)[], languages, layers);
@@ -241,7 +243,7 @@ function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: numbe
     let y = TOP;
     for (const box of mine) {
       const height = box.y1 - box.y0;
-      box.y0 = column === 0 ? tops[box.row] + (PITCH - height) / 2 : y;
+      box.y0 = column === 0 ? tops[box.row] + (pitchOf(languages) - height) / 2 : y;
       box.y1 = box.y0 + height;
       if (column === 0) box.x1 = box.x0 + 6;
       y += height + gap;
@@ -249,23 +251,28 @@ function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: numbe
   }
 }
 
+/** Height of a language's row; few languages spread over the least height, so that expert labels find room. */
+const pitchOf = (languages: TraceLanguage[]): number => Math.max(LEAST_PITCH, LEAST_HEIGHT / languages.length);
+/** Height of a language's mass inside its row. */
+const massOf = (languages: TraceLanguage[]): number => Math.min(pitchOf(languages) - 2, 30);
+
 function rowTops(languages: TraceLanguage[]): number[] {
   let y = TOP;
   return languages.map((language, i) => {
     if (i > 0 && languages[i - 1].family !== language.family) y += FAMILY_GAP;
-    y += PITCH;
-    return y - PITCH;
+    y += pitchOf(languages);
+    return y - pitchOf(languages);
   });
 }
-const columnHeight = (languages: TraceLanguage[]): number => rowTops(languages).at(-1)! + PITCH - TOP;
+const columnHeight = (languages: TraceLanguage[]): number => rowTops(languages).at(-1)! + pitchOf(languages) - TOP;
 
-function drawRibbon(root: Mark, { x0, x1, y0, y1, width, family, own }: Placed): void {
+function drawRibbon(root: Mark, { x0, x1, y0, y1, width, family, own }: Placed, hues: string[]): void {
   const middle = (x0 + x1) / 2;
   const half = Math.max(width, 0.4) / 2;
   const [a, b, c] = [x0, middle, x1].map(round);
   const [t0, t1, b0, b1] = [y0 - half, y1 - half, y0 + half, y1 + half].map(round);
   const path = `M${a},${t0}C${b},${t0} ${b},${t1} ${c},${t1}L${c},${b1}C${b},${b1} ${b},${b0} ${a},${b0}Z`;
-  const fill = family < 0 ? REST : familyColour(family);
+  const fill = family < 0 ? REST : hues[family];
   root
     .append('path')
     .attr('d', path)
@@ -280,20 +287,23 @@ function drawLanguages(
   header: TraceHeader,
 ): void {
   const tops = rowTops(languages);
+  const [pitch, mass] = [pitchOf(languages), massOf(languages)];
+  const hues = familyHues(header);
   for (const [i, language] of languages.entries()) {
     const family = familiesOf(header).indexOf(language.family);
     const present = first.get(language.code) !== null && first.get(language.code) !== undefined;
-    const box = rect(root, FIRST_X, tops[i] + (PITCH - MASS) / 2, 6, MASS, present ? familyColour(family) : 'none');
+    const box = rect(root, FIRST_X, tops[i] + (pitch - mass) / 2, 6, mass, present ? hues[family] : 'none');
     if (!present) box.attr('stroke', FAINT).attr('stroke-dasharray', '2 2').attr('stroke-width', 0.8);
     const mark = language.trainingBytes === 0 ? ' ‡' : '';
     const fill = present ? INK : FAINT;
-    text(root, FIRST_X - 36, tops[i] + 12.5, language.name + mark, { anchor: 'end', size: 12.5, fill });
-    text(root, FIRST_X - 8, tops[i] + 12.5, language.code, { anchor: 'end', size: 11, fill: FAINT });
+    text(root, FIRST_X - 36, tops[i] + pitch / 2 + 4.3, language.name + mark, { anchor: 'end', size: 12.5, fill });
+    text(root, FIRST_X - 8, tops[i] + pitch / 2 + 4.3, language.code, { anchor: 'end', size: 11, fill: FAINT });
   }
   for (const [family, name] of familiesOf(header).entries()) {
     const members = languages.flatMap((l, i) => (l.family === name ? [i] : []));
-    const [top, bottom] = [tops[members[0]], tops[members.at(-1)!] + PITCH];
-    rect(root, 126, top + 1, 4, bottom - top - 2, familyColour(family));
+    const [top, bottom] = [tops[members[0]], tops[members.at(-1)!] + pitch];
+    if (members.length === 1 && languages[members[0]].name === name) continue;
+    rect(root, 126, top + 1, 4, bottom - top - 2, hues[family]);
     const middle = (top + bottom) / 2;
     text(root, 119, middle + (members.length > 1 ? -1 : 4.5), name, { anchor: 'end', size: 13, weight: 'bold' });
     if (members.length > 1)
@@ -314,7 +324,7 @@ function drawExperts(root: Mark, boxes: Box[], all: Ribbon[], layers: number[], 
       y0,
       x1 - x0,
       y1 - y0,
-      owner === null ? INK : mix(familyColour(families.indexOf(owner)), '#000000', 0.25),
+      owner === null ? INK : mix(familyHues(header)[families.indexOf(owner)], '#000000', 0.25),
     );
     const into = all.filter(r => r.stage === node.column - 1 && r.target === node.row);
     const load = into.reduce((sum, r) => sum + r.value, 0);
@@ -366,9 +376,10 @@ function denseBetween(from: number, to: number, header: TraceHeader): string {
 
 function drawNotes(root: Mark, y: number, rest: number[], cut: number, layers: number[], header: TraceHeader): void {
   const k = header.expertsPerToken;
+  const hue = rankColour(0);
   const chips: [string, number, string][] = [
-    [familyColour(4), 0.82, 'strong colour: into the language’s own expert'],
-    [familyColour(4), 0.34, 'pale: into another expert'],
+    [hue, 0.82, 'strong colour: into the language’s own expert'],
+    [hue, 0.34, 'pale: into another expert'],
     [REST, 0.4, 'grey: small flows, merged'],
   ];
   let x = 16;

@@ -6,8 +6,8 @@ import type { TraceHeader } from '../../routing/trace.ts';
 import { pool } from '../pool.ts';
 import { familiesOf } from '../table.ts';
 import { type Averaging, shareRows, type View } from '../usage.ts';
-import { expertFamilies, type Provenance, pickLayers, provenance, zeroTextNote } from './caption.ts';
-import { amount, EMPTY, familyColour, inkOn, REST } from './palette.ts';
+import { expertFamilies, familyHues, type Provenance, pickLayers, provenance, zeroTextNote } from './caption.ts';
+import { amount, EMPTY, inkOn, REST } from './palette.ts';
 import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, rect, text } from './svg.ts';
 
 export interface HeatmapOptions {
@@ -28,6 +28,7 @@ interface Row {
   code: string;
   label: string;
   family: number;
+  hue: string;
   own: number;
   y: number;
 }
@@ -70,22 +71,25 @@ export function heatmap(usage: ColumnTable, source: Provenance, options: Heatmap
 function placeRows(header: TraceHeader): Row[] {
   const rows: Row[] = [];
   let y = TOP;
+  const gap = familiesOf(header).length === header.languages.length ? 0 : FAMILY_GAP;
   for (const [family, name] of familiesOf(header).entries()) {
+    const hue = familyHues(header)[family];
     for (const language of header.languages.filter(l => l.family === name)) {
       const mark = language.trainingBytes === 0 ? ' ‡' : '';
-      rows.push({ code: language.code, label: language.name + mark, family, own: language.expert, y });
+      rows.push({ code: language.code, label: language.name + mark, family, hue, own: language.expert, y });
       y += ROW;
     }
-    y += FAMILY_GAP;
+    y += gap;
   }
-  return [...rows, { code: 'all', label: 'Mean of languages', family: -1, own: -1, y: y + 2 }];
+  return [...rows, { code: 'all', label: 'Mean of languages', family: -1, hue: INK, own: -1, y: y + 2 }];
 }
 
 function drawRowLabels(root: Mark, rows: Row[], header: TraceHeader): void {
   for (const [family, name] of familiesOf(header).entries()) {
     const members = rows.filter(row => row.family === family);
     const height = members.length * ROW;
-    rect(root, 118, members[0].y, 7, height - 1, familyColour(family));
+    rect(root, 118, members[0].y, 7, height - 1, familyHues(header)[family]);
+    if (members.length === 1 && members[0].label.replace(' ‡', '') === name) continue;
     const middle = members[0].y + height / 2;
     text(root, 111, middle + (members.length > 1 ? -2 : 3), name, { anchor: 'end', weight: 'bold', size: 12 });
     if (members.length > 1)
@@ -102,17 +106,23 @@ function drawRowLabels(root: Mark, rows: Row[], header: TraceHeader): void {
 function drawHeads(root: Mark, header: TraceHeader, layer: number, x: number, cell: number): void {
   const families = familiesOf(header);
   const owners = expertFamilies(header);
+  const hues = familyHues(header);
   const width = cell * header.numExperts;
   text(root, x, 96, `Layer ${layer}`, { weight: 'bold', size: 14 });
   line(root, x, 102, x + width - 2, 102, INK, 0.8);
   for (let e = 0; e < header.numExperts; e++) {
     const owner = owners[e];
     const left = x + e * cell;
-    rect(root, left, TOP - 10, cell - 1, 6, owner === null ? REST : familyColour(families.indexOf(owner)));
-    if (cell < 12) continue;
-    const name = header.expertNames[e] ?? '';
-    text(root, left + cell / 2 + 4, TOP - 15, `${e} ${name}`, { rotate: cell < 30 ? -60 : -38 });
+    rect(root, left, TOP - 10, cell - 1, 6, owner === null ? REST : hues[families.indexOf(owner)]);
+    drawHead(root, left + cell / 2, cell, e, header.expertNames[e]);
   }
+}
+
+/** An expert's name, steeper as columns get narrower; none below 9 px. */
+function drawHead(root: Mark, x: number, cell: number, expert: number, name: string): void {
+  if (cell >= 30) text(root, x + 4, TOP - 15, `${expert} ${name}`, { rotate: -38 });
+  else if (cell >= 14) text(root, x + 4, TOP - 15, `${expert} ${name}`, { rotate: -60 });
+  else if (cell >= 9) text(root, x + 3, TOP - 14, name, { rotate: -90, size: 9.5 });
 }
 
 function drawCells(
@@ -136,7 +146,7 @@ function drawCells(
       text(root, x + e * cell + (cell - 1) / 2, row.y + 12, words, { anchor: 'middle', size: 11, fill: inkOn(fill) });
     }
     if (e !== row.own) continue;
-    outline(root, x + e * cell, row.y, cell - 1, familyColour(row.family));
+    outline(root, x + e * cell, row.y, cell - 1, row.hue);
   }
 }
 
@@ -169,7 +179,7 @@ function drawLegend(root: Mark, y: number, width: number, top: number, header: T
   rect(root, LEFT, y, 200, 12, 'url(#heatmap-ramp)').attr('stroke', FAINT).attr('stroke-width', 0.5);
   text(root, LEFT, y + 26, '0 %');
   text(root, LEFT + 200, y + 26, percent(top), { anchor: 'end' });
-  outline(root, LEFT + 236, y - 2, 28, familyColour(0));
+  outline(root, LEFT + 236, y - 2, 28, familyHues(header)[0]);
   text(root, LEFT + 270, y + 10, 'own expert');
   rect(root, LEFT + 350, y - 1, 26, 14, 'url(#heatmap-none)');
   text(root, LEFT + 384, y + 10, 'no token counted');

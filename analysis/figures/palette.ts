@@ -2,13 +2,13 @@
 // lightness, so it survives grey print; neutral grey = what is merged or absent. Every hue is doubled by a label.
 import { scaleLinear } from 'd3-scale';
 
-// The order puts neighbours of ApolloMoE's family list far apart in lightness; the eighth is yellow, seldom needed.
-const OKABE_ITO = ['#D55E00', '#56B4E9', '#009E73', '#E69F00', '#0072B2', '#CC79A7', '#4D4D4D', '#F0E442'];
+// By family size: the largest family, which fills most of a picture, gets blue; yellow, the weakest on paper, comes last.
+const OKABE_ITO = ['#0072B2', '#4D4D4D', '#E69F00', '#CC79A7', '#56B4E9', '#009E73', '#D55E00', '#F0E442'];
 export const REST = '#BDBDBD';
 export const EMPTY = '#F2F2F2';
 
-/** Colour of a family by its place in the list; beyond eight families the hues come again, lighter. */
-export function familyColour(index: number): string {
+/** Colour by rank of size, from 0; beyond eight the hues come again, lighter. */
+export function rankColour(index: number): string {
   const hue = OKABE_ITO[index % OKABE_ITO.length];
   const round = Math.floor(index / OKABE_ITO.length);
   return round === 0 ? hue : mix(hue, '#FFFFFF', Math.min(0.35 * round, 0.7));

@@ -3,8 +3,8 @@
 import type { ColumnTable } from 'arquero';
 import { scaleLinear } from 'd3-scale';
 import { familiesOf } from '../table.ts';
-import { expertFamilies, type Provenance, pickLayers } from './caption.ts';
-import { familyColour, REST } from './palette.ts';
+import { expertFamilies, familyHues, type Provenance, pickLayers } from './caption.ts';
+import { REST } from './palette.ts';
 import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, round, text } from './svg.ts';
 
 interface Row {
@@ -59,7 +59,7 @@ function ownLine(rows: Row[], layer: number, i: number): Line {
 
 function loadLine(rows: Row[], { header }: Provenance, expert: number, name: string): Line {
   const owner = expertFamilies(header)[expert];
-  const colour = owner === null ? REST : familyColour(familiesOf(header).indexOf(owner));
+  const colour = owner === null ? REST : familyHues(header)[familiesOf(header).indexOf(owner)];
   const mine = rows.filter(row => row.layer === header.moeLayers.at(-1) && row.expert === expert);
   return { label: name, colour, points: mine.map(row => ({ step: row.step, value: row.load })) };
 }

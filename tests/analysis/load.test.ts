@@ -184,6 +184,10 @@ describe('a wrong trace folder gets one sentence', () => {
       for (const column of Object.values(t.columns)) [column[1], column[2]] = [column[2], column[1]];
     };
     await refuses(edited(swap), 'slot 1 does not follow slot 0');
+    const skip = (t: Trace) => {
+      t.columns.slot[1] = 2;
+    };
+    await refuses(edited(skip), 'row 1: slot 2 does not follow slot 1');
   });
   it('counts that do not cover the slots, or do not fit the header', async () => {
     await refuses(

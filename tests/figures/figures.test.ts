@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { analyze, study } from '../../analysis/analyze.ts';
 import { flowPicture } from '../../analysis/figures/flow.ts';
 import { barycentreOrder, crossings } from '../../analysis/figures/order.ts';
-import { amount, familyColour, inkOn, luminance } from '../../analysis/figures/palette.ts';
+import { amount, inkOn, luminance, rankColour } from '../../analysis/figures/palette.ts';
 import { toPng } from '../../analysis/figures/png.ts';
 import { percent, wrap } from '../../analysis/figures/svg.ts';
 import { flow } from '../../analysis/flow.ts';
@@ -136,7 +136,7 @@ describe('colour and words', () => {
     }
   });
   it('families differ, also beyond eight', () => {
-    const colours = Array.from({ length: 16 }, (_, i) => familyColour(i));
+    const colours = Array.from({ length: 16 }, (_, i) => rankColour(i));
     expect(new Set(colours).size).toBe(16);
   });
   it('percentages and line breaks', () => {
