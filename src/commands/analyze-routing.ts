@@ -1,14 +1,13 @@
 // `moe analyze-routing`: plain inference over held-out text, the trace of it, and pictures of who serves whom.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { analyze } from '../../analysis/analyze.ts';
 import type { CountRow } from '../../routing/trace.ts';
-import type { RoutingMode } from '../../routing/types.ts';
 import { type BackendName, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
+import { readMode } from '../eval/modes.ts';
 import { recordTrace } from '../eval/trace.ts';
 import { disposeModel } from '../model/weights.ts';
 import { writeTrace } from '../trace/write.ts';
@@ -21,29 +20,13 @@ import { passProgress } from './pass-progress.ts';
 interface Options {
   out?: string;
   tokens: number;
-  routing: RoutingMode;
+  routing?: string;
   backend: BackendName;
   trace?: string;
   json?: boolean;
 }
 
-export function addAnalyzeRouting(program: Command): void {
-  program
-    .command('analyze-routing')
-    .summary('show which expert serves which language in which layer')
-    .description('Runs plain inference-time routing over held-out text and draws where every language goes.')
-    .argument('[run]', 'run folder or checkpoint (default: the newest run)')
-    .option('--out <dir>', 'where to write (default: RUN/routing)')
-    .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
-    .option('--routing <mode>', 'free, as at inference; or forced, with language ids given', 'free')
-    .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
-    .addOption(backendOption())
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
-    .action(analyzeRouting);
-}
-
-async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
+export async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   if (options.routing !== 'free' && options.routing !== 'forced')
     throw new UserError(`--routing ${options.routing} is not known; use free or forced.`);
@@ -73,9 +56,10 @@ async function trace(
     throw new UserError(
       `${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`,
     );
+  const mode = readMode(options.routing, held.model.spec.router);
   const documents = sampleByLanguage(documentsOf(held, 'test'), options.tokens);
   say(
-    `${held.name}, step ${held.step}: ${options.routing} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`,
+    `${held.name}, step ${held.step}: ${mode} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`,
   );
   const progress = passProgress(silent);
   const recorded = await recordTrace(
@@ -83,7 +67,7 @@ async function trace(
       model: held.model,
       map: held.map,
       documents,
-      mode: options.routing,
+      mode,
       run: held.name,
       modelName: held.config.name,
       step: held.step,

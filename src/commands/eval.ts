@@ -1,5 +1,4 @@
 // `moe eval`: held-out loss of a checkpoint per language and family, with free routing and with language ids given.
-import type { Command } from 'commander';
 import type { TokenDocument } from '../data/types.ts';
 import { type BackendName, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
@@ -18,21 +17,7 @@ interface Options {
   json?: boolean;
 }
 
-export function addEval(program: Command): void {
-  program
-    .command('eval')
-    .summary('held-out loss per language, with and without language ids')
-    .description('Held-out loss of a checkpoint per language and family: plain inference, and with language ids given.')
-    .argument('[run]', 'run folder or checkpoint (default: the newest run)')
-    .option('--split <name>', 'validation or test', 'test')
-    .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
-    .addOption(backendOption())
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe eval runs/50lang-quick --split test')
-    .action(evaluate);
-}
-
-async function evaluate(run: string | undefined, options: Options): Promise<void> {
+export async function evaluate(run: string | undefined, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const { split } = options;
   if (split !== 'validation' && split !== 'test')
@@ -41,8 +26,8 @@ async function evaluate(run: string | undefined, options: Options): Promise<void
   const held = await openHeldOut(run);
   const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
   const free = await losses(held, documents, 'free', out.json);
-  const sparse = held.model.spec.layers.includes('moe') && held.model.spec.router.kind === 'hybrid-k';
-  const given = sparse ? await losses(held, documents, 'forced', out.json) : null;
+  const mode = held.model.spec.layers.includes('moe') ? givenMode(held.model.spec.router) : null;
+  const given = mode === null ? null : await losses(held, documents, mode, out.json);
   disposeModel(held.model);
   out.say(
     `${held.name}, step ${held.step}: ${split} text, ${documents.length} documents, ${thousands(free.all.tokens)} tokens\n`,
@@ -70,7 +55,7 @@ async function evaluate(run: string | undefined, options: Options): Promise<void
 async function losses(
   held: HeldOut,
   documents: TokenDocument[],
-  mode: 'free' | 'forced',
+  mode: RoutingMode,
   silent: boolean,
 ): Promise<AggregatedLosses> {
   const { map, model, prepared } = held;

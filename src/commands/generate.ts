@@ -1,9 +1,9 @@
 // `moe generate`: talk to what was trained.
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { type BackendName, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { generate } from '../eval/generate.ts';
+import { readMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
 import { type OpenedModel, openModel } from '../train/open.ts';
 import { createRng } from '../train/rng.ts';
@@ -23,28 +23,7 @@ interface Options {
   json?: boolean;
 }
 
-export function addGenerate(program: Command): void {
-  program
-    .command('generate')
-    .summary('continue a prompt in a chosen language')
-    .description(
-      'Continues a prompt with a trained model. With --language the routing can be forced through its family expert.',
-    )
-    .argument('[run]', 'run folder or checkpoint (default: the newest run)')
-    .requiredOption('--prompt <text>', 'text to continue')
-    .option('--language <code>', 'language of the text, for forced routing')
-    .option('--routing <mode>', 'free or forced (default: forced when a language is given, else free)')
-    .option('--tokens <n>', 'tokens to make at most', positiveWhole, 60)
-    .option('--temperature <t>', '0 is greedy', decimal, 0.8)
-    .option('--top-p <p>', 'sample among the fewest tokens with this much probability', decimal, 0.95)
-    .option('--seed <n>', 'seed of the sampling', wholeNumber, 0)
-    .addOption(backendOption())
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe generate runs/50lang-quick --language de --prompt "Jeder Mensch hat"')
-    .action(run);
-}
-
-async function run(path: string | undefined, options: Options): Promise<void> {
+export async function continuePrompt(path: string | undefined, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   if (options.topP <= 0 || options.topP > 1)
     throw new UserError(`--top-p ${options.topP} is out of range; give a share above 0 and up to 1.`);
@@ -52,7 +31,9 @@ async function run(path: string | undefined, options: Options): Promise<void> {
   const opened = openModel(findCheckpoint(path).checkpoint);
   const { model, tokenizer } = opened;
   const languageExpert = expertOf(opened, options.language);
-  const mode = modeOf(options);
+  const mode = readMode(options.routing, model.spec.router);
+  if (mode !== 'free' && languageExpert === null)
+    throw new UserError(`--routing ${mode} needs --language CODE; add it, or use --routing free.`);
   const prompt = tokenizer.encode(options.prompt.normalize('NFC'));
   if (prompt.length === 0) throw new UserError('--prompt is empty; give at least one letter.');
   if (prompt.length >= model.spec.max_position_embeddings)
@@ -92,12 +73,4 @@ function expertOf({ map }: OpenedModel, code: string | undefined): number | null
       `--language ${code} is not a language of this model; choose from ${map.languages.map(l => l.code).join(' ')}.`,
     );
   return language.expert;
-}
-
-function modeOf({ routing, language }: Options): 'free' | 'forced' {
-  const mode = routing ?? (language === undefined ? 'free' : 'forced');
-  if (mode !== 'free' && mode !== 'forced') throw new UserError(`--routing ${mode} is not known; use free or forced.`);
-  if (mode === 'forced' && language === undefined)
-    throw new UserError('--routing forced needs --language CODE; add it, or use free.');
-  return mode;
 }

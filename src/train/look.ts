@@ -1,8 +1,10 @@
 // Looking at a model during a run: held-out loss with free routing and with language ids given, and where tokens went.
+import type { RoutingMode } from '../../routing/types.ts';
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { documentLosses, lossesByLanguage } from '../eval/evaluate.ts';
+import { givenMode } from '../eval/modes.ts';
 import { type RoutingCounter, routingCounter } from '../eval/routing-counter.ts';
 import type { Model } from '../model/weights.ts';
 import { type AggregatedLosses, aggregateLosses } from './aggregate.ts';
@@ -35,7 +37,7 @@ export async function lookAt(
     sequence: config.data.sequence_length,
     padId: prepared.tokenizer.eosId,
   };
-  const losses = async (mode: 'free' | 'forced'): Promise<AggregatedLosses> => {
+  const losses = async (mode: RoutingMode): Promise<AggregatedLosses> => {
     const each = await documentLosses(model, sample, map.languages, {
       ...shape,
       mode,
@@ -44,8 +46,8 @@ export async function lookAt(
     return aggregateLosses(lossesByLanguage(each, sample, map.languages, ({ id }) => prepared.bytes.get(id) ?? 0));
   };
   const free = await losses('free');
-  const canForce = config.router.kind === 'hybrid-k' || config.router.kind === 'language';
-  const given = sparse && withGiven && canForce ? await losses('forced') : null;
+  const mode = givenMode(config.router);
+  const given = sparse && withGiven && mode !== null ? await losses(mode) : null;
   return {
     free,
     given,
