@@ -2,22 +2,21 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { Interrupted } from './commands/interrupt.ts';
-import { addVerbs } from './commands/verbs.ts';
+import { VERBS } from './commands/verbs.ts';
 import { UserError } from './errors.ts';
 
 const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
 
-const program = addVerbs(
-  new Command('moe')
-    .description('Train, upcycle and explain mixture-of-language-family-experts language models.')
-    .version(version, '-V, --version')
-    .exitOverride()
-    .showSuggestionAfterError()
-    .addHelpText(
-      'after',
-      '\nStart here:\n  moe train --families configs/50lang.yaml --preset quick\n  moe analyze-routing',
-    ),
-);
+const program = new Command('moe')
+  .description('Train, upcycle and explain mixture-of-language-family-experts language models.')
+  .version(version, '-V, --version')
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(oneSentence(text)) })
+  .addHelpText(
+    'after',
+    '\nStart here:\n  moe train --families configs/50lang.yaml --preset quick\n  moe analyze-routing',
+  );
+for (const verb of VERBS) adopt(program, verb());
 
 try {
   await program.parseAsync();
@@ -39,6 +38,24 @@ function exitCode(error: unknown): number {
     `moe: this is a fault of the program, please report it.\n${(error as Error)?.stack ?? String(error)}\n`,
   );
   return 1;
+}
+
+/** Adds a verb; it and the verbs below it then answer wrong options as the program does. */
+function adopt(parent: Command, verb: Command): void {
+  if (!parent.commands.includes(verb)) parent.addCommand(verb);
+  verb.copyInheritedSettings(parent);
+  for (const below of verb.commands) adopt(verb, below);
+}
+
+/** Commander's "error: unknown option '--stpes'\n(Did you mean --steps?)" as one sentence of ours. */
+function oneSentence(text: string): string {
+  const [fault, guess] = text
+    .trim()
+    .replace(/^error: /, '')
+    .split('\n');
+  const joined = fault.replace(/\.$/, '').replace(/\. (\w)/g, (_, letter) => `: ${letter.toLowerCase()}`);
+  const mend = guess === undefined ? 'see moe --help.' : guess.replace(/^\(Did (.*)\)$/, 'did $1');
+  return `moe: ${joined}; ${mend}\n`;
 }
 
 /** package.json stands beside src/ in a checkout and beside dist/ in a package. */

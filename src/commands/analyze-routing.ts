@@ -13,7 +13,6 @@ import { disposeModel } from '../model/weights.ts';
 import { writeTrace } from '../trace/write.ts';
 import { readMetrics } from '../train/metrics.ts';
 import { documentsOf, openHeldOut, passShape } from './held-out.ts';
-import { backendOption, jsonOption, positiveWhole } from './options.ts';
 import { createOutput, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
 

@@ -1,11 +1,9 @@
 // `moe data`: what text there is to train on, and whether it is what it says it is.
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { loadConfig } from '../config/load.ts';
 import { type CheckRow, checkCorpus } from '../data/check.ts';
 import { corpusStats, statsTable } from '../data/stats.ts';
 import { prepare } from '../train/prepare.ts';
-import { jsonOption, presetOption, setOption } from './options.ts';
 import { createOutput, table } from './output.ts';
 
 interface Options {
@@ -15,34 +13,12 @@ interface Options {
   json?: boolean;
 }
 
-export function addData(program: Command): void {
-  const data = program
-    .command('data')
-    .summary('show and check the text of a configuration')
-    .description('The text that a configuration trains on: its size per language, and whether it is what it says.');
-  const verbs: [name: string, summary: string, run: (options: Options) => Promise<void>][] = [
-    ['stats', 'bytes, tokens, documents, share medical and fertility per language', stats],
-    ['check', 'scripts, language identity, leftovers of English, texts of another language', check],
-  ];
-  for (const [name, summary, run] of verbs) {
-    data
-      .command(name)
-      .description(summary)
-      .option('--families <file>', 'configuration or families file', 'configs/50lang.yaml')
-      .addOption(presetOption())
-      .addOption(setOption())
-      .addOption(jsonOption())
-      .addHelpText('after', `\nExample:\n  moe data ${name} --families configs/50lang.yaml`)
-      .action(run);
-  }
-}
-
 async function load(options: Options) {
   const { config, map } = loadConfig(options.families, { presets: options.preset, overrides: options.set });
   return { map, prepared: await prepare(config, map) };
 }
 
-async function stats(options: Options): Promise<void> {
+export async function stats(options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const { map, prepared } = await load(options);
   const rows = corpusStats(prepared.corpus.documents, map.languages, prepared.tokenizer);
@@ -56,7 +32,7 @@ async function stats(options: Options): Promise<void> {
   out.result({ languages: rows, manifest: prepared.corpus.manifest });
 }
 
-async function check(options: Options): Promise<void> {
+export async function check(options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const { map, prepared } = await load(options);
   const rows = await checkCorpus(prepared.corpus.documents, map.languages);

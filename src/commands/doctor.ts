@@ -1,23 +1,11 @@
 // `moe doctor`: which backend runs here, why the better ones do not, and what text is installed.
 import { availableParallelism, totalmem } from 'node:os';
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { SOURCE_NAMES, sourceVersion } from '../data/corpus.ts';
 import { selectBackend } from '../engine/backend.ts';
-import { jsonOption } from './options.ts';
 import { createOutput } from './output.ts';
 
-export function addDoctor(program: Command): void {
-  program
-    .command('doctor')
-    .summary('explain which backend runs on this machine, and why')
-    .description('Says which backend runs on this machine, why the others do not, and which text is installed.')
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe doctor')
-    .action(doctor);
-}
-
-async function doctor(options: { json?: boolean }): Promise<void> {
+export async function doctor(options: { json?: boolean }): Promise<void> {
   const out = createOutput(options.json ?? false);
   const { name, why, candidates } = await selectBackend('auto');
   out.say(

@@ -6,7 +6,6 @@ import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/eval
 import { disposeModel } from '../model/weights.ts';
 import { type AggregatedLosses, aggregateLosses } from '../train/aggregate.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
-import { backendOption, jsonOption, positiveWhole } from './options.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
 

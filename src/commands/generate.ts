@@ -7,7 +7,6 @@ import { readMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
 import { type OpenedModel, openModel } from '../train/open.ts';
 import { createRng } from '../train/rng.ts';
-import { backendOption, decimal, jsonOption, positiveWhole, wholeNumber } from './options.ts';
 import { createOutput } from './output.ts';
 import { findCheckpoint } from './runs.ts';
 

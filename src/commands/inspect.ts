@@ -1,14 +1,12 @@
 // `moe inspect`: what a configuration or a checkpoint is, without training it and without allocating its weights.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import type { FamilyMap } from '../config/families.ts';
 import { loadConfig } from '../config/load.ts';
 import { readConfigJson } from '../model/config-json.ts';
 import { countParameters } from '../model/count.ts';
 import { type ModelSpec, modelSpec } from '../model/spec.ts';
-import { jsonOption, presetOption, setOption } from './options.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { findCheckpoint } from './runs.ts';
 
@@ -26,23 +24,7 @@ interface Subject {
   settings: unknown;
 }
 
-export function addInspect(program: Command): void {
-  program
-    .command('inspect')
-    .summary('languages, experts, layers and parameter counts of a configuration or checkpoint')
-    .description(
-      'Prints what a configuration, run or checkpoint is: languages, experts, layers, parameters. Allocates no weights.',
-    )
-    .argument('<path>', 'configuration file, run folder or checkpoint')
-    .addOption(presetOption())
-    .addOption(setOption())
-    .option('--settings', 'print every setting as well')
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe inspect configs/models/qwen2-7b.yaml')
-    .action(inspect);
-}
-
-function inspect(path: string, options: Options): void {
+export function inspect(path: string, options: Options): void {
   const out = createOutput(options.json ?? false);
   const { name, spec, map, settings } = isFolder(path) ? ofCheckpoint(path) : ofConfig(path, options);
   const count = countParameters(spec);

@@ -1,16 +1,24 @@
 // Options that several verbs share, and how their values are read.
-import { InvalidArgumentError, Option } from 'commander';
-import { BACKEND_NAMES } from '../engine/backend.ts';
+import { Argument, InvalidArgumentError, Option } from 'commander';
+import type { BackendName } from '../engine/backend.ts';
 
+/** Written out, as the engine's own list would load the engine before it is needed. */
+const BACKENDS: BackendName[] = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'];
+
+export const runArgument = (): Argument => new Argument('[run]', 'run folder or checkpoint (default: the newest run)');
+export const familiesOption = (): Option =>
+  new Option('--families <file>', 'configuration or families file').default('configs/50lang.yaml');
 export const jsonOption = (): Option => new Option('--json', 'print one JSON value on stdout; words go to stderr');
 export const backendOption = (): Option =>
-  new Option('--backend <name>', 'where tensors live').choices(BACKEND_NAMES).default('auto');
+  new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto');
 export const presetOption = (): Option =>
-  new Option('--preset <name>', 'merge a preset of the file over it (may be repeated)').argParser(collect).default([]);
+  new Option('--preset <name>', 'merge a preset of the file over it (may be repeated)')
+    .argParser(collect)
+    .default([], 'none');
 export const setOption = (): Option =>
   new Option('--set <key=value>', 'change one setting, e.g. train.learning_rate=0.002 (may be repeated)')
     .argParser(collectSetting)
-    .default([]);
+    .default([], 'none');
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value];

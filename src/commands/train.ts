@@ -2,7 +2,6 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { stringify } from 'yaml';
 import type { FamilyMap } from '../config/families.ts';
@@ -23,7 +22,6 @@ import { requireSameConfig } from '../train/resume.ts';
 import { disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
 import { environment } from './environment.ts';
 import { Interrupted, withInterrupt } from './interrupt.ts';
-import { backendOption, jsonOption, positiveWhole, presetOption, setOption, wholeNumber } from './options.ts';
 import { createOutput, type Output, table, thousands } from './output.ts';
 import { findCheckpoint, freeRunDir } from './runs.ts';
 
@@ -40,31 +38,7 @@ interface Options {
   json?: boolean;
 }
 
-export function addTrain(program: Command): void {
-  program
-    .command('train')
-    .summary('train a model with language-family experts')
-    .description(
-      'Trains a mixture of language-family experts and leaves a run folder: configuration, metrics, checkpoints.',
-    )
-    .option('--families <file>', 'configuration, or a families file to train with default settings')
-    .addOption(presetOption())
-    .addOption(setOption())
-    .option('--out <dir>', 'run folder to make (default: runs/NAME)')
-    .option('--init <checkpoint>', 'start from the weights of a checkpoint, dense or sparse')
-    .option('--steps <n>', 'optimizer steps', positiveWhole)
-    .option('--seed <n>', 'seed of weights, data order and upcycling', wholeNumber)
-    .addOption(backendOption())
-    .option('--resume <dir>', 'go on with this run from its last checkpoint')
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      '\nExample:\n  moe train --families configs/50lang.yaml --preset quick\n  moe train --resume runs/50lang-quick',
-    )
-    .action(train);
-}
-
-async function train(options: Options): Promise<void> {
+export async function train(options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const loaded = loadWanted(options);
   const runDir = runFolder(options, loaded.config);

@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { checkConfig } from '../config/check.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
@@ -19,7 +18,6 @@ import { growExperts } from '../train/grow.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { createRng } from '../train/rng.ts';
 import { type HeldOut, openHeldOut } from './held-out.ts';
-import { backendOption, decimal, jsonOption, wholeNumber } from './options.ts';
 import { createOutput, thousands } from './output.ts';
 
 interface Options {
@@ -38,32 +36,7 @@ interface Options {
 
 const INITS = ['normal', 'orthogonal', 'zero', 'hidden-mean'];
 
-export function addUpcycle(program: Command): void {
-  program
-    .command('upcycle')
-    .summary('copy a dense checkpoint into language-family experts')
-    .description(
-      'Copies the FFN of chosen layers of a dense checkpoint into one expert per family, and checks step 0 against it.',
-    )
-    .requiredOption('--from <dir>', 'dense run or checkpoint')
-    .requiredOption('--families <file>', 'families file or configuration: who gets an expert')
-    .requiredOption('--out <dir>', 'checkpoint folder to make')
-    .option('--layers <which>', 'last:N, all, or layer numbers such as 2,3', 'last:2')
-    .option('--noise <std>', 'Gaussian noise on the copies, relative to each tensor', decimal, 0)
-    .option('--router-init <how>', INITS.join(', '), 'normal')
-    .option('--init-std <std>', 'scale of the router start', decimal, 0.02)
-    .option('--raw', 'raw top-k probabilities as in the paper, instead of renormalised ones')
-    .option('--seed <n>', 'seed of router and noise', wholeNumber, 0)
-    .addOption(backendOption())
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      '\nExample:\n  moe upcycle --from runs/dense --families configs/families/apollo.yaml --layers last:2 --out runs/upcycled',
-    )
-    .action(upcycle);
-}
-
-async function upcycle(options: Options): Promise<void> {
+export async function upcycle(options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another folder.`);
   if (!INITS.includes(options.routerInit))

@@ -1,16 +1,153 @@
-// Every verb of `moe`, in the order of --help.
-import type { Command } from 'commander';
-import { addAnalyzeRouting } from './analyze-routing.ts';
-import { addData } from './data.ts';
-import { addDoctor } from './doctor.ts';
-import { addEval } from './eval.ts';
-import { addGenerate } from './generate.ts';
-import { addInspect } from './inspect.ts';
-import { addTrain } from './train.ts';
-import { addUpcycle } from './upcycle.ts';
+// Every verb of `moe`, in the order of --help: names, arguments, options and defaults. What a verb does stands in the file
+// of its name and is imported only when it runs, so that help and wrong options answer at once.
+import { Command } from 'commander';
+import {
+  backendOption,
+  decimal,
+  familiesOption,
+  jsonOption,
+  positiveWhole,
+  presetOption,
+  runArgument,
+  setOption,
+  wholeNumber,
+} from './options.ts';
 
-export function addVerbs(program: Command): Command {
-  for (const add of [addTrain, addAnalyzeRouting, addEval, addGenerate, addUpcycle, addInspect, addData, addDoctor])
-    add(program);
-  return program;
+export const VERBS: (() => Command)[] = [train, analyzeRouting, evaluate, generate, upcycle, inspect, data, doctor];
+
+function train(): Command {
+  return new Command('train')
+    .summary('train a model with language-family experts')
+    .description(
+      'Trains a mixture of language-family experts and leaves a run folder: configuration, metrics, checkpoints.',
+    )
+    .option('--families <file>', 'configuration, or a families file to train with default settings')
+    .addOption(presetOption())
+    .addOption(setOption())
+    .option('--out <dir>', 'run folder to make (default: runs/NAME)')
+    .option('--init <checkpoint>', 'start from the weights of a checkpoint, dense or sparse')
+    .option('--steps <n>', 'optimizer steps', positiveWhole)
+    .option('--seed <n>', 'seed of weights, data order and upcycling', wholeNumber)
+    .addOption(backendOption())
+    .option('--resume <dir>', 'go on with this run from its last checkpoint')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe train --families configs/50lang.yaml --preset quick\n  moe train --resume runs/50lang-quick',
+    )
+    .action(async options => (await import('./train.ts')).train(options));
+}
+
+function analyzeRouting(): Command {
+  return new Command('analyze-routing')
+    .summary('show which expert serves which language in which layer')
+    .description('Runs plain inference-time routing over held-out text and draws where every language goes.')
+    .addArgument(runArgument())
+    .option('--out <dir>', 'where to write (default: RUN/routing)')
+    .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
+    .option('--routing <mode>', 'free, as at inference; or forced, with language ids given', 'free')
+    .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
+    .action(async (run, options) => (await import('./analyze-routing.ts')).analyzeRouting(run, options));
+}
+
+function evaluate(): Command {
+  return new Command('eval')
+    .summary('held-out loss per language, with and without language ids')
+    .description('Held-out loss of a checkpoint per language and family: plain inference, and with language ids given.')
+    .addArgument(runArgument())
+    .option('--split <name>', 'validation or test', 'test')
+    .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe eval runs/50lang-quick --split test')
+    .action(async (run, options) => (await import('./eval.ts')).evaluate(run, options));
+}
+
+function generate(): Command {
+  return new Command('generate')
+    .summary('continue a prompt in a chosen language')
+    .description(
+      'Continues a prompt with a trained model. With --language the routing can be forced through its family expert.',
+    )
+    .addArgument(runArgument())
+    .requiredOption('--prompt <text>', 'text to continue')
+    .option('--language <code>', 'language of the text, for forced routing')
+    .option('--routing <mode>', 'free or forced (default: forced when a language is given, else free)')
+    .option('--tokens <n>', 'tokens to make at most', positiveWhole, 60)
+    .option('--temperature <t>', '0 is greedy', decimal, 0.8)
+    .option('--top-p <p>', 'sample among the fewest tokens with this much probability', decimal, 0.95)
+    .option('--seed <n>', 'seed of the sampling', wholeNumber, 0)
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe generate runs/50lang-quick --language de --prompt "Jeder Mensch hat"')
+    .action(async (run, options) => (await import('./generate.ts')).continuePrompt(run, options));
+}
+
+function upcycle(): Command {
+  return new Command('upcycle')
+    .summary('copy a dense checkpoint into language-family experts')
+    .description(
+      'Copies the FFN of chosen layers of a dense checkpoint into one expert per family, and checks step 0 against it.',
+    )
+    .requiredOption('--from <dir>', 'dense run or checkpoint')
+    .requiredOption('--families <file>', 'families file or configuration: who gets an expert')
+    .requiredOption('--out <dir>', 'checkpoint folder to make')
+    .option('--layers <which>', 'last:N, all, or layer numbers such as 2,3', 'last:2')
+    .option('--noise <std>', 'Gaussian noise on the copies, relative to each tensor', decimal, 0)
+    .option('--router-init <how>', 'normal, orthogonal, zero, hidden-mean', 'normal')
+    .option('--init-std <std>', 'scale of the router start', decimal, 0.02)
+    .option('--raw', 'raw top-k probabilities as in the paper, instead of renormalised ones')
+    .option('--seed <n>', 'seed of router and noise', wholeNumber, 0)
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe upcycle --from runs/dense --families configs/families/apollo.yaml --layers last:2 --out runs/upcycled',
+    )
+    .action(async options => (await import('./upcycle.ts')).upcycle(options));
+}
+
+function inspect(): Command {
+  return new Command('inspect')
+    .summary('languages, experts, layers and parameter counts of a configuration or checkpoint')
+    .description(
+      'Prints what a configuration, run or checkpoint is: languages, experts, layers, parameters. Allocates no weights.',
+    )
+    .argument('<path>', 'configuration file, run folder or checkpoint')
+    .addOption(presetOption())
+    .addOption(setOption())
+    .option('--settings', 'print every setting as well')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe inspect configs/models/qwen2-7b.yaml')
+    .action(async (path, options) => (await import('./inspect.ts')).inspect(path, options));
+}
+
+function data(): Command {
+  const verb = (name: 'stats' | 'check', description: string): Command =>
+    new Command(name)
+      .description(description)
+      .addOption(familiesOption())
+      .addOption(presetOption())
+      .addOption(setOption())
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  moe data ${name} --families configs/50lang.yaml`)
+      .action(async options => (await import('./data.ts'))[name](options));
+  return new Command('data')
+    .summary('show and check the text of a configuration')
+    .description('The text that a configuration trains on: its size per language, and whether it is what it says.')
+    .addCommand(verb('stats', 'bytes, tokens, documents, share medical and fertility per language'))
+    .addCommand(verb('check', 'scripts, language identity, leftovers of English, texts of another language'))
+    .addHelpText('after', '\nExample:\n  moe data stats --families configs/50lang.yaml');
+}
+
+function doctor(): Command {
+  return new Command('doctor')
+    .summary('explain which backend runs on this machine, and why')
+    .description('Says which backend runs on this machine, why the others do not, and which text is installed.')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  moe doctor')
+    .action(async options => (await import('./doctor.ts')).doctor(options));
 }
