@@ -18,7 +18,7 @@ const WIDTH = 900;
 const HEIGHT = 446;
 const PLOT = { left: 70, top: 92, right: 520, bottom: 350 };
 
-/** Draws a table from information.ts; a dashed line shows how far the language part would reach with shuffled languages. */
+/** Draws a table from information.ts; marks beside a bar show how far the language part would reach with shuffled languages. */
 export function budget(
   table: ColumnTable,
   nulls: LanguageNull[],
@@ -36,12 +36,12 @@ export function budget(
   const y = (nats: number) => PLOT.bottom - (nats / total) * (PLOT.bottom - PLOT.top);
   drawAxis(root, y, total);
   const pitch = (PLOT.right - PLOT.left) / Math.max(rows.length, 1);
-  const bar = Math.min(110, pitch * 0.72);
+  const bar = Math.min(110, pitch * 0.6);
   for (const [i, row] of rows.entries()) {
     const x = PLOT.left + (i + 0.5) * pitch;
     drawBar(root, row, x - bar / 2, bar, y);
     const noise = nulls.find(({ layer }) => layer === row.layer)?.mean;
-    if (noise !== undefined) dashed(root, x - bar / 2 - 7, x + bar / 2 + 7, y(total - noise));
+    if (noise !== undefined) ticks(root, x - bar / 2, x + bar / 2, y(total - noise));
     const every = Math.ceil(rows.length / 16);
     if (i % every === 0) text(root, x, PLOT.bottom + 18, `${row.layer}`, { anchor: 'middle', size: 12 });
   }
@@ -84,8 +84,10 @@ function drawBar(root: Mark, row: Budget, x: number, width: number, y: (nats: nu
   }
 }
 
-function dashed(root: Mark, x1: number, x2: number, y: number): void {
-  line(root, x1, y, x2, y, INK, 1.6).attr('stroke-dasharray', '4 3');
+/** Two marks beside the bar, clear of the figures in it. */
+function ticks(root: Mark, left: number, right: number, y: number): void {
+  line(root, left - 11, y, left - 1, y, INK, 2);
+  line(root, right + 1, y, right + 11, y, INK, 2);
 }
 
 function withNull(table: ColumnTable, nulls: LanguageNull[]): ColumnTable {
@@ -105,7 +107,7 @@ function drawKey(root: Mark, last: (Budget & { layer: number }) | undefined, noi
   }
   if (!noise || !last) return;
   const y = PLOT.top + 12 + PARTS.length * 58;
-  dashed(root, x - 4, x + 20, y + 8);
+  line(root, x + 4, y + 8, x + 14, y + 8, INK, 2);
   text(root, x + 28, y + 9, `Noise · ${percent(noise.mean / last.total)} in layer ${last.layer}`, {
     size: 13,
     weight: 'bold',

@@ -11,6 +11,7 @@ import { expertFamilies, familyHues, type Provenance, provenance, zeroTextNote }
 import { barycentreOrder } from './order.ts';
 import { mix, REST, rankColour } from './palette.ts';
 import {
+  apart,
   canvas,
   FAINT,
   type Figure,
@@ -43,6 +44,7 @@ const FIRST_X = 286;
 const LAST_X = WIDTH - 196;
 // With more layers than this, experts between the ends carry their number instead of a name.
 const MOST_LABELLED = 3;
+const LABEL_GAP = 31;
 const KEPT_OF_GROUP = 0.1;
 
 /** A ribbon: mass of one family's languages (a single language in the first stage) between two nodes. */
@@ -207,7 +209,8 @@ function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: number[][
     target: `${r.stage + 1} ${r.target}`,
     ribbon: r,
   }));
-  const used = [...new Set(links.flatMap(link => [link.source, link.target]))];
+  const experts = orders.flatMap((order, i) => order.map(e => `${i + 1} ${e}`));
+  const used = [...new Set([...links.map(link => link.source), ...experts])];
   const nodes: Node[] = used.map(id => ({ id, column: Number(id.split(' ')[0]), row: Number(id.split(' ')[1]) }));
   nodes.sort((a, b) => a.column - b.column || rank(a.column, a.row) - rank(b.column, b.row));
   const plan = sankey<Node, (typeof links)[number]>()
@@ -254,7 +257,7 @@ function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: numbe
 /** Height of a language's row; few languages spread over the least height, so that expert labels find room. */
 const pitchOf = (languages: TraceLanguage[]): number => Math.max(LEAST_PITCH, LEAST_HEIGHT / languages.length);
 /** Height of a language's mass inside its row. */
-const massOf = (languages: TraceLanguage[]): number => Math.min(pitchOf(languages) - 2, 30);
+const massOf = (languages: TraceLanguage[]): number => Math.min(pitchOf(languages) - 2.5, 30);
 
 function rowTops(languages: TraceLanguage[]): number[] {
   let y = TOP;
@@ -315,6 +318,7 @@ function drawLanguages(
 function drawExperts(root: Mark, boxes: Box[], all: Ribbon[], layers: number[], header: TraceHeader): void {
   const families = familiesOf(header);
   const owners = expertFamilies(header);
+  const labels = labelPlaces(boxes);
   for (const { node, x0, x1, y0, y1 } of boxes) {
     if (node.column === 0) continue;
     const owner = owners[node.row];
@@ -335,13 +339,26 @@ function drawExperts(root: Mark, boxes: Box[], all: Ribbon[], layers: number[], 
       text(root, (x0 + x1) / 2, middle + 4, `${node.row}`, { anchor: 'middle', size: 10, fill: '#FFFFFF' });
       continue;
     }
+    const label = labels.get(node.id)!;
     const halo = last ? 0 : 4;
     const name =
       layers.length > MOST_LABELLED ? `${node.row} ${header.expertNames[node.row]}` : header.expertNames[node.row];
-    text(root, x1 + 8, middle - 2, name, { size: 13.5, weight: 'bold', halo });
-    const words = `${percent(load)} · ${percent(own / load)} own`;
-    text(root, x1 + 8, middle + 13, words, { size: 12, fill: last ? FAINT : INK, halo });
+    text(root, x1 + 8, label - 2, name, { size: 13.5, weight: 'bold', halo });
+    const words = load > 0 ? `${percent(load)} · ${percent(own / load)} own` : 'no token';
+    text(root, x1 + 8, label + 13, words, { size: 12, fill: last ? FAINT : INK, halo });
   }
+}
+
+/** Middle of each expert's label: at its box, but never on the neighbour's. */
+function labelPlaces(boxes: Box[]): Map<string, number> {
+  const places = new Map<string, number>();
+  for (const column of new Set(boxes.map(box => box.node.column))) {
+    const mine = boxes.filter(box => box.node.column === column);
+    const middles = mine.map(({ y0, y1 }) => (y0 + y1) / 2);
+    const moved = apart(middles, LABEL_GAP, TOP + 9, mine.at(-1)!.y1 + 4);
+    for (const [i, { node }] of mine.entries()) places.set(node.id, moved[i]);
+  }
+  return places;
 }
 
 function drawHeads(
@@ -355,7 +372,7 @@ function drawHeads(
   const y = TOP - 34;
   const x = (column: number) => FIRST_X + (column * (LAST_X - FIRST_X - 14)) / layers.length;
   text(root, FIRST_X + 6, y, 'Language', { anchor: 'end', size: 13.5, weight: 'bold' });
-  text(root, FIRST_X + 6, y + 15, `${flowing} with text, ${percent(1 / flowing)} each`, { anchor: 'end', fill: FAINT });
+  text(root, FIRST_X + 6, y + 15, `${flowing} languages, ${percent(1 / flowing)} each`, { anchor: 'end', fill: FAINT });
   for (const [i, layer] of layers.entries()) {
     const roomy = layers.length <= MOST_LABELLED;
     text(root, x(i + 1), y, roomy ? `Experts of layer ${layer}` : `Layer ${layer}`, { size: 13.5, weight: 'bold' });

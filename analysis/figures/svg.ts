@@ -109,8 +109,19 @@ export function paragraph(
   return y + lines.length * size * 1.4;
 }
 
-/** 12.3 → "12 %", .004 → "0.4 %": two significant places where they matter, none invented. */
+/** .123 → “12 %”, .004 → “0.4 %”, .0001 → “<0.1 %”: the places that matter, none invented. */
 export function percent(share: number): string {
   const value = share * 100;
+  if (value > 0 && value < 0.05) return '<0.1 %';
   return value > 0 && value < 0.95 ? `${value.toFixed(1)} %` : `${Math.round(value)} %`;
+}
+
+/** Moves ascending positions at least `gap` apart inside low…high, as little as one pass down and one pass up can. */
+export function apart(positions: number[], gap: number, low: number, high: number): number[] {
+  const places = [...positions];
+  for (let i = 0; i < places.length; i++) places[i] = Math.max(places[i], i === 0 ? low : places[i - 1] + gap);
+  for (let i = places.length - 1; i >= 0; i--) {
+    places[i] = Math.min(places[i], i === places.length - 1 ? high : places[i + 1] - gap);
+  }
+  return places;
 }

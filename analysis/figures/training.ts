@@ -5,7 +5,20 @@ import { scaleLinear } from 'd3-scale';
 import { familiesOf } from '../table.ts';
 import { expertFamilies, familyHues, type Provenance, pickLayers } from './caption.ts';
 import { REST } from './palette.ts';
-import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, round, text } from './svg.ts';
+import {
+  apart,
+  canvas,
+  FAINT,
+  type Figure,
+  finish,
+  INK,
+  line,
+  type Mark,
+  paragraph,
+  percent,
+  round,
+  text,
+} from './svg.ts';
 
 interface Row {
   step: number;
@@ -102,11 +115,12 @@ function panel(
 /** Labels at the line ends, pushed apart to 15 px and tied to their line by a thin stroke. */
 function labelEnds(root: Mark, x: number, ends: { label: string; y: number; colour: string }[]): void {
   const sorted = [...ends].sort((a, b) => a.y - b.y);
-  const places = sorted.map(end => end.y);
-  for (let i = 1; i < places.length; i++) places[i] = Math.max(places[i], places[i - 1] + 15);
-  const overflow = Math.max(0, places.at(-1)! - BOTTOM);
-  places[places.length - 1] -= overflow;
-  for (let i = places.length - 2; i >= 0; i--) places[i] = Math.min(places[i], places[i + 1] - 15);
+  const places = apart(
+    sorted.map(end => end.y),
+    15,
+    TOP,
+    BOTTOM,
+  );
   for (const [i, end] of sorted.entries()) {
     line(root, x + 2, end.y, x + 18, places[i], end.colour, 1);
     text(root, x + 22, places[i] + 4, end.label, { size: 12, fill: end.colour === FAINT ? FAINT : INK });

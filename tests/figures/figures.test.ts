@@ -9,7 +9,7 @@ import { flowPicture } from '../../analysis/figures/flow.ts';
 import { barycentreOrder, crossings } from '../../analysis/figures/order.ts';
 import { amount, inkOn, luminance, rankColour } from '../../analysis/figures/palette.ts';
 import { toPng } from '../../analysis/figures/png.ts';
-import { percent, wrap } from '../../analysis/figures/svg.ts';
+import { apart, percent, wrap } from '../../analysis/figures/svg.ts';
 import { flow } from '../../analysis/flow.ts';
 import { slotsTable } from '../../analysis/table.ts';
 import { usage } from '../../analysis/usage.ts';
@@ -85,6 +85,15 @@ describe('the flow picture', () => {
   });
 });
 
+it('a dead expert is named, not dropped', () => {
+  const dead = structuredClone(trace);
+  for (const [i, e] of dead.columns.expert.entries()) if (e === 5) dead.columns.expert[i] = 6;
+  const svg = study({ ...dead, counts: [] }).figures[0].svg;
+  expect(svg.match(/>no token</g)).toHaveLength(2);
+  expect(svg.match(/>Afro-Asian</g)).toHaveLength(3);
+  expect(svg).not.toMatch(/NaN|undefined|null|Infinity/);
+});
+
 describe('order', () => {
   it('counts weighted crossings', () => {
     // two straight links of 2 and 3 cross nothing; swapped they cross once, 2 · 3
@@ -139,8 +148,20 @@ describe('colour and words', () => {
     const colours = Array.from({ length: 16 }, (_, i) => rankColour(i));
     expect(new Set(colours).size).toBe(16);
   });
+  it('labels are pushed apart, inside their limits', () => {
+    expect(apart([0, 1, 50, 60], 10, 2, 62)).toEqual([2, 12, 50, 60]);
+    expect(apart([58, 59, 60], 10, 0, 60)).toEqual([40, 50, 60]);
+  });
   it('percentages and line breaks', () => {
-    expect([0, 0.001, 0.0094, 0.00951, 0.5, 1].map(percent)).toEqual(['0 %', '0.1 %', '0.9 %', '1 %', '50 %', '100 %']);
+    expect([0, 0.0004, 0.001, 0.0094, 0.00951, 0.5, 1].map(percent)).toEqual([
+      '0 %',
+      '<0.1 %',
+      '0.1 %',
+      '0.9 %',
+      '1 %',
+      '50 %',
+      '100 %',
+    ]);
     expect(wrap('aa bb cc', 3 * 11 * 0.56 + 13, 11)).toEqual(['aa bb', 'cc']);
   });
 });
