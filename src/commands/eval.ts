@@ -1,8 +1,10 @@
 // `moe eval`: held-out loss of a checkpoint per language and family, with free routing and with language ids given.
+import type { RoutingMode } from '../../routing/types.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { type BackendName, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
+import { givenMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
 import { type AggregatedLosses, aggregateLosses } from '../train/aggregate.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
