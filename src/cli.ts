@@ -18,6 +18,25 @@ const program = new Command('moe')
   );
 for (const verb of VERBS) adopt(program, verb());
 
+// A reader that went away, as in `moe data stats | head`, ends the words and not the work.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
+/** What the system refuses that the user can mend. */
+const MENDS: Record<string, string> = {
+  ENOSPC: 'the disk is full; free space, then run the command again, or go on with moe train --resume',
+  EDQUOT: 'the disk quota is used up; free space, then run the command again, or go on with moe train --resume',
+  EACCES: 'permission is denied; choose another folder or change its permissions',
+  EPERM: 'the system does not permit it; choose another folder',
+  EROFS: 'the disk is read-only; choose another folder',
+  ENOTDIR: 'a part of the path is a file, not a folder; choose another path',
+  EISDIR: 'it is a folder, not a file; name a file',
+  EEXIST: 'it exists already; choose another path',
+  ENAMETOOLONG: 'the name is too long; choose a shorter one',
+};
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -33,6 +52,12 @@ function exitCode(error: unknown): number {
   if (error instanceof Interrupted) {
     process.stderr.write(`moe: ${error.message}\n`);
     return 130;
+  }
+  const mend = MENDS[(error as NodeJS.ErrnoException | null)?.code ?? ''];
+  if (mend) {
+    const { code, path } = error as NodeJS.ErrnoException;
+    process.stderr.write(`moe: ${path ? `cannot use ${path}` : 'cannot write'} (${code}): ${mend}.\n`);
+    return 2;
   }
   process.stderr.write(
     `moe: this is a fault of the program, please report it.\n${(error as Error)?.stack ?? String(error)}\n`,

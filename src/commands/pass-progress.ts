@@ -8,7 +8,6 @@ export function passProgress(silent: boolean): { update: (done: number, total: n
     barsize: 24,
     barCompleteChar: '█',
     barIncompleteChar: '░',
-    hideCursor: true,
   });
   let started = false;
   return {

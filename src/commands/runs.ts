@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { latestCheckpoint } from '../train/checkpoint.ts';
+import { type LatestCheckpoint, latestCheckpoint, listCheckpoints, loadCheckpoint } from '../train/checkpoint.ts';
 
 export const RUNS = 'runs';
 
@@ -29,6 +29,15 @@ export function newestRun(): string {
 }
 const changed = (run: string): number => statSync(join(run, 'checkpoints')).mtimeMs;
 
+/** @throws UserError when a run has no whole checkpoint, with what is wrong with its newest */
+export function newestWhole(run: string): LatestCheckpoint {
+  const latest = latestCheckpoint(run);
+  if (latest) return latest;
+  const [newest] = listCheckpoints(run);
+  if (newest) loadCheckpoint(newest.directory);
+  throw new UserError(`${run} holds no checkpoint; name a run folder with checkpoints/, or a checkpoint itself.`);
+}
+
 export interface Place {
   checkpoint: string;
   /** The run folder that it belongs to, if it stands in one. */
@@ -44,10 +53,5 @@ export function findCheckpoint(path: string | undefined): Place {
     const run = join(at, '..', '..');
     return { checkpoint: at, run: existsSync(join(run, 'config.yaml')) ? run : null };
   }
-  const checkpoint = latestCheckpoint(at);
-  if (!checkpoint)
-    throw new UserError(
-      `${at} holds no whole checkpoint; name a run folder with checkpoints/, or a checkpoint itself.`,
-    );
-  return { checkpoint: checkpoint.directory, run: at };
+  return { checkpoint: newestWhole(at).directory, run: at };
 }

@@ -11,7 +11,7 @@ import { type BackendName, type Selection, selectBackend } from '../engine/backe
 import { UserError } from '../errors.ts';
 import { countParameters } from '../model/count.ts';
 import { modelSpec } from '../model/spec.ts';
-import { latestCheckpoint, loadCheckpoint } from '../train/checkpoint.ts';
+import { type Checkpoint, loadCheckpoint } from '../train/checkpoint.ts';
 import { openEvents } from '../train/events.ts';
 import { type LoopResult, trainLoop } from '../train/loop.ts';
 import { openMetrics, readMetrics } from '../train/metrics.ts';
@@ -23,7 +23,7 @@ import { disposeState, freshState, type RunState, restoredState } from '../train
 import { environment } from './environment.ts';
 import { Interrupted, withInterrupt } from './interrupt.ts';
 import { createOutput, type Output, table, thousands } from './output.ts';
-import { findCheckpoint, freeRunDir } from './runs.ts';
+import { findCheckpoint, freeRunDir, newestWhole } from './runs.ts';
 
 interface Options {
   families?: string;
@@ -42,15 +42,24 @@ export async function train(options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const loaded = loadWanted(options);
   const runDir = runFolder(options, loaded.config);
+  const from = options.resume === undefined ? null : resumedCheckpoint(runDir, loaded.config, out);
+  if (from && from.step >= loaded.config.train.steps) {
+    out.say(`${runDir} is finished: all ${from.step} steps are done; nothing was changed.`);
+    out.say(`See where languages route: moe analyze-routing ${runDir}`);
+    out.result({ run: runDir, checkpoint: from.directory, steps: from.step, finished: true });
+    return;
+  }
   const backend = await selectBackend(options.backend);
   announce(out, loaded, backend);
-  const { prepared, state, fresh } = await start(options, loaded, runDir, out);
+  const { prepared, state, fresh } = await start(from, loaded);
   writeRunFiles(runDir, loaded.config, backend, prepared, fresh);
   say(out, loaded, prepared, runDir, state);
   const result = await runLoop(state, { ...loaded, prepared, runDir, fresh }, out);
   disposeState(state);
-  if (!result.finished)
+  if (!result.finished) {
+    out.result({ run: runDir, checkpoint: result.checkpoint, steps: state.step, finished: false });
     throw new Interrupted(`stopped at step ${state.step} and saved; go on with 'moe train --resume ${runDir}'.`);
+  }
   report(out, result, runDir, state, loaded.map);
 }
 
@@ -64,7 +73,12 @@ function loadWanted(options: Options): Loaded {
     throw new UserError(
       `moe train needs --families FILE, for example 'moe train --families configs/50lang.yaml --preset quick'.`,
     );
-  return loadConfig(join(options.resume, 'config.yaml'), { presets: options.preset, overrides });
+  const saved = join(options.resume, 'config.yaml');
+  if (!existsSync(saved))
+    throw new UserError(
+      `--resume ${options.resume} is not a run folder (it has no config.yaml); name one such as runs/50lang-quick.`,
+    );
+  return loadConfig(saved, { presets: options.preset, overrides });
 }
 
 function runFolder({ out, resume }: Options, config: Config): string {
@@ -86,21 +100,25 @@ interface Started {
   fresh: boolean;
 }
 
-async function start(options: Options, { config, map }: Loaded, runDir: string, out: Output): Promise<Started> {
-  if (options.resume === undefined) {
+/** The newest whole checkpoint of a run, checked against the configuration. Says which newer ones are damaged. */
+function resumedCheckpoint(runDir: string, config: Config, out: Output): Checkpoint {
+  const latest = newestWhole(runDir);
+  for (const sentence of latest.skipped) out.say(pc.yellow(`  ${sentence}`));
+  if (latest.skipped.length > 0) out.say(pc.yellow(`  Going on from ${latest.directory} instead.`));
+  const checkpoint = loadCheckpoint(latest.directory);
+  requireSameConfig(checkpoint.trainerState.config, JSON.parse(JSON.stringify(config)), latest.directory);
+  return checkpoint;
+}
+
+async function start(from: Checkpoint | null, { config, map }: Loaded): Promise<Started> {
+  if (from === null) {
     const tokenizer = config.init === null ? undefined : openModel(config.init).tokenizer;
     const prepared = await prepare(config, map, tokenizer);
     return { prepared, state: freshState(config, map, prepared), fresh: true };
   }
-  const latest = latestCheckpoint(runDir);
-  if (!latest)
-    throw new UserError(`${runDir} holds no whole checkpoint to resume from; start it anew with another --out.`);
-  for (const sentence of latest.skipped) out.say(pc.yellow(`  ${sentence}`));
-  const checkpoint = loadCheckpoint(latest.directory);
-  requireSameConfig(checkpoint.trainerState.config, JSON.parse(JSON.stringify(config)), latest.directory);
-  const { model, tokenizer } = openModel(latest.directory);
+  const { model, tokenizer } = openModel(from.directory);
   const prepared = await prepare(config, map, tokenizer);
-  return { prepared, state: restoredState(config, prepared, checkpoint, model), fresh: false };
+  return { prepared, state: restoredState(config, prepared, from, model), fresh: false };
 }
 
 function announce(out: Output, { config, map }: Loaded, backend: Selection): void {
@@ -214,6 +232,7 @@ function report(out: Output, { last, checkpoint }: LoopResult, runDir: string, s
     run: runDir,
     checkpoint,
     steps: state.step,
+    finished: true,
     tokens: state.tokens,
     validation: last && { free: last.free.all, given: last.given?.all ?? null, gap: last.gap },
   });
