@@ -6,6 +6,7 @@ import type { Config } from '../config/schema.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
+import { listCheckpoints } from './checkpoint.ts';
 import type { EventWriter } from './events.ts';
 import { growExperts } from './grow.ts';
 import { type Look, lookAt } from './look.ts';
@@ -60,7 +61,7 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
     const step = state.step + 1;
     const rate = rateAt(config, step);
     const result = await trainStep({ ...state, step, learningRate: rate, config, expertOfLanguage });
-    if (result.stop) throw new UserError(`${result.stop} The last good checkpoint is ${checkpoint || runDir}.`);
+    if (result.stop) throw new UserError(`${result.stop}; the run's last checkpoint is ${lastCheckpoint(runDir)}.`);
     state.step = step;
     state.tokens += result.tokens;
     reportStep(state, result, rate, context);
@@ -76,6 +77,8 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
   }
   return { finished: true, checkpoint, last };
 }
+
+const lastCheckpoint = (runDir: string): string => listCheckpoints(runDir)[0]?.directory ?? 'missing';
 
 const due = (step: number, every: number): boolean => every > 0 && step % every === 0;
 

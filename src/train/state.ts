@@ -70,7 +70,7 @@ export function freshState(config: Config, map: FamilyMap, prepared: Prepared): 
     model,
     optimizer: newOptimizer(model, config),
     stream: openTrainingStream(config, prepared),
-    watch: newWatch(config, 0),
+    watch: newWatch(config, model, 0),
     rng,
   };
 }
@@ -107,7 +107,7 @@ export function restoredState(config: Config, prepared: Prepared, checkpoint: Ch
     model,
     optimizer,
     stream: openTrainingStream(config, prepared, saved.cursor),
-    watch: newWatch(config, saved.phase === 'sparse' ? denseSteps(config) : 0, saved.watch),
+    watch: newWatch(config, model, saved.phase === 'sparse' ? denseSteps(config) : 0, saved.watch),
     rng: restoreStreams(saved.rng),
   };
 }
@@ -119,7 +119,7 @@ export function enterSparse(state: RunState, config: Config, model: Model): void
   state.phase = 'sparse';
   state.model = model;
   state.optimizer = newOptimizer(model, config);
-  state.watch = newWatch(config, state.step);
+  state.watch = newWatch(config, model, state.step);
 }
 
 export async function saveState(
@@ -163,7 +163,9 @@ function newOptimizer(model: Model, { train }: Config): Optimizer {
   });
 }
 
-function newWatch({ train }: Config, phaseStart: number, from?: WatchState): Watch {
+/** Ten times the loss of guessing evenly among the vocabulary is beyond any warm-up. */
+function newWatch({ train }: Config, { spec }: Model, phaseStart: number, from?: WatchState): Watch {
   const quietUntil = phaseStart + Math.max(watchDefaults.quietUntil, Math.ceil(train.warmup * train.steps));
-  return createWatch({ ...watchDefaults, factor: train.explosion_factor, quietUntil }, from);
+  const ceiling = 10 * Math.log(spec.vocab_size);
+  return createWatch({ ...watchDefaults, factor: train.explosion_factor, quietUntil, ceiling }, from);
 }

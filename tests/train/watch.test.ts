@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { createWatch, median, watchDefaults } from '../../src/train/watch.ts';
 
-const settings = { window: 5, factor: 3, patience: 2, quietUntil: 3 };
+const settings = { window: 5, factor: 3, patience: 2, quietUntil: 3, ceiling: 60 };
 const seen = (step: number, loss: number, gradientNorm = 1) => ({ step, loss, gradientNorm, learningRate: 0.001 });
 
 describe('watch', () => {
   it('stops at once on a loss that is NaN or infinite, in the quiet steps too', () => {
     expect(createWatch(settings).observe(seen(1, Number.NaN))).toMatch(
-      /^The loss is NaN at step 1 \(learning rate 0\.001\): lower train\.learning_rate/,
+      /^The loss is NaN at step 1 \(learning rate 0\.001\): lower the learning rate/,
     );
     expect(createWatch().observe(seen(7, Infinity))).toMatch(/^The loss is Infinity at step 7/);
   });
@@ -30,6 +30,16 @@ describe('watch', () => {
     const watch = createWatch(settings);
     const losses = [2, 50, 50, 2, 2, 2, 2, 6, 2, 2, 2, 7, 2, 7, 2, 7, 2];
     for (const [index, loss] of losses.entries()) expect(watch.observe(seen(index + 1, loss))).toBeNull();
+  });
+
+  it('stops in the quiet steps when the loss stays above the ceiling, and keeps it out of the median', () => {
+    const watch = createWatch(settings);
+    expect(watch.observe(seen(1, 60))).toBeNull();
+    expect(watch.observe(seen(2, 61))).toBeNull();
+    expect(watch.state()).toEqual({ recent: [60], above: 1 });
+    expect(watch.observe(seen(3, 61))).toMatch(
+      /^The loss is exploding: 61\.00 at step 3 .* above 60\.00, far worse than/,
+    );
   });
 
   it('goes on from a saved state as if never interrupted', () => {
