@@ -50,7 +50,7 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
   const { y_TD, balance, z } = tf.tidy(() => {
     const logits_TE = linear(x_TD, weights.router_ED);
     routing = route(logits_TE, tokens, options);
-    served = planServed(routing, weights.experts.length, options);
+    served = planServed(routing, weights.experts.length, tokens.counted_T, options);
     const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options.dispatch);
     return {
       y_TD: weights.shared ? routed_TD.add<Tensor2D>(sharedExpert(x_TD, weights.shared)) : routed_TD,
@@ -63,11 +63,13 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
   return { y_TD, routing, ...served, load_E, auxiliary: { balance, z } };
 }
 
-/** Applies the capacity limit, if there is one, and plans what is left. */
-function planServed({ expertId_TK, k }: Routing, numExperts: number, options: MoeOptions) {
+/** Applies the capacity limit, if there is one, and plans what is left. Padding takes no place from a real token. */
+function planServed({ expertId_TK, k }: Routing, numExperts: number, counted_T: Uint8Array, options: MoeOptions) {
   if (options.capacityFactor === null) return { plan: planDispatch(expertId_TK, k, numExperts), dropped: 0 };
-  const capacity = expertCapacity(options.capacityFactor, expertId_TK.length / k, options.k, numExperts);
-  const kept = applyCapacity(expertId_TK, numExperts, capacity);
+  const tokens = counted_T.reduce((sum, counted) => sum + counted, 0);
+  const capacity = expertCapacity(options.capacityFactor, tokens, options.k, numExperts);
+  const wanted_TK = expertId_TK.map((e, slot) => (counted_T[Math.floor(slot / k)] === 1 ? e : -1));
+  const kept = applyCapacity(wanted_TK, numExperts, capacity);
   return { plan: planDispatch(kept.expertId_TK, k, numExperts), dropped: kept.dropped };
 }
 

@@ -76,22 +76,27 @@ function runLayer(
   if (!options.checkpointing)
     return block(model, layer, x_TD, name => model.weights.get(prefix + name)!, tokens, options, cache);
   const names = [...model.weights.keys()].filter(name => name.startsWith(prefix));
+  const inputs = [x_TD, ...names.map(name => model.weights.get(name)!)];
+  let told = options;
+  const run = (x: Tensor, ...rest: Tensor[]): LayerResult => {
+    const own = new Map(names.map((name, i) => [name.slice(prefix.length), rest[i]]));
+    const out = block(model, layer, x as Tensor2D, name => own.get(name)!, tokens, told);
+    told = { ...options, onRouting: undefined, onFfnInput: undefined }; // the backward pass runs the layer again
+    return out;
+  };
+  if (model.spec.layers[layer] === 'dense')
+    return { x_TD: checkpointed((...all) => run(all[0], ...all.slice(1)).x_TD, inputs), auxiliary: null };
+  // One tensor comes out of a checkpointed function, so what the losses need rides along behind the hidden states.
   const [T, D] = x_TD.shape;
-  let first = true;
-  // One tensor comes out of a checkpointed function, so the auxiliary loss rides along as a last row of one value.
-  const packed = checkpointed(
-    (x, ...rest) => {
-      const own = new Map(names.map((name, i) => [name.slice(prefix.length), rest[i]!]));
-      const once = first ? options : { ...options, onRouting: undefined, onFfnInput: undefined };
-      first = false;
-      const out = block(model, layer, x as Tensor2D, name => own.get(name)!, tokens, once);
-      return tf.concat([out.x_TD.reshape([T * D]), (out.auxiliary ?? tf.scalar(0)).reshape([1])]);
-    },
-    [x_TD, ...names.map(name => model.weights.get(name)!)],
-  );
+  const E = model.spec.numExperts;
+  const packed = checkpointed((...all) => {
+    const { x_TD: y_TD, auxiliary, probabilities_TE } = run(all[0], ...all.slice(1));
+    return tf.concat([y_TD.flatten(), probabilities_TE!.flatten(), (auxiliary ?? tf.scalar(0)).flatten()]);
+  }, inputs);
   return {
-    x_TD: tf.slice(packed, [0], [T * D]).reshape([T, D]),
-    auxiliary: model.spec.layers[layer] === 'moe' ? tf.slice(packed, [T * D], [1]).reshape([]) : null,
+    x_TD: packed.slice(0, T * D).reshape([T, D]),
+    probabilities_TE: packed.slice(T * D, T * E).reshape([T, E]),
+    auxiliary: packed.slice(T * (D + E), 1).asScalar(),
   };
 }
 

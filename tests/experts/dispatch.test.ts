@@ -198,8 +198,10 @@ describe('cpu only', () => {
 
   test('capacity: what is dropped adds nothing, what fits is unchanged, plenty is dropless to the bit', () => {
     tf.tidy(() => {
-      const { x_TD, weights, tokens } = toyLayer({ tokens: 30, width: 6, expertWidth: 9, experts: 4 }, 'capacity');
+      const toy = toyLayer({ tokens: 30, width: 6, expertWidth: 9, experts: 4 }, 'capacity');
+      const { x_TD, weights } = toy;
       const { shared: _, ...routed } = weights;
+      const tokens = { ...toy.tokens, counted_T: new Uint8Array(30).fill(1) };
       const layer = (capacityFactor: number | null) => moeLayer(x_TD, routed, tokens, { ...PAPER, capacityFactor });
       const dropless = layer(null);
       const tight = layer(0.5); // 8 slots per expert of 60 slots: at least 28 dropped
@@ -219,10 +221,14 @@ describe('cpu only', () => {
         if (served === 0) expect(kept.subarray(6 * t, 6 * t + 6)).toEqual(new Float32Array(6));
       }
       expect([...seen].sort()).toEqual([0, 1, 2]);
-      // Expert choice: rows are wider than k, but capacity still counts k experts per token: ⌈0.5·30·2/4⌉ = 8 each.
+      // Expert choice: rows are wider than k, but capacity still counts k experts per token: ⌈0.5·30·2/4⌉ = 8 of 15 each.
       const choice: MoeOptions = { ...PAPER, kind: 'expert-choice', mode: 'free', capacityFactor: 0.5 };
-      const counted = tokens.counted_T.filter(counts => counts === 1).length;
-      expect(moeLayer(x_TD, routed, tokens, choice).dropped).toBe(4 * (Math.ceil((counted * 2) / 4) - 8));
+      expect(moeLayer(x_TD, routed, tokens, choice).dropped).toBe(4 * (15 - 8));
+      // Padding has no place: 20 real tokens get ⌈0.5·20·2/4⌉ = 5 each, though padding stands before them.
+      const padded = { ...tokens, counted_T: Uint8Array.from({ length: 30 }, (_, t) => (t < 10 ? 0 : 1)) };
+      const { plan, dropped } = moeLayer(x_TD, routed, padded, { ...PAPER, capacityFactor: 0.5 });
+      expect(plan.offsets_E1).toEqual(Int32Array.of(0, 5, 10, 15, 20));
+      expect([dropped, Math.min(...plan.token_M)]).toEqual([20, 10]);
     });
   });
 
