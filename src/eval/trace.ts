@@ -23,7 +23,7 @@ export interface TraceRequest {
   history: CountRow[];
 }
 
-/** Padding is routed but never written. Columns are in batch order, the slots of a token in a layer side by side. */
+/** Padding is routed but never written. Rows are in batch order, the slots of a token in a layer side by side. */
 export async function recordTrace(
   request: TraceRequest,
   options: Omit<EvaluateOptions, 'mode' | 'onRouting'>,
@@ -32,12 +32,12 @@ export async function recordTrace(
   const columns = growingColumns();
   const counter = routingCounter();
   let places: Places | null = null;
-  const before = new Int32Array(documents.length);
+  const read = new Int32Array(documents.length);
   await documentLosses(model, documents, map.languages, {
     ...options,
     mode: request.mode,
     onRouting: (layer, routing, batch) => {
-      if (places?.batch !== batch) places = placesOf(batch, before);
+      if (places?.batch !== batch) places = placesOf(batch, documents, read);
       counter.add(layer, routing, batch);
       const { expertId_TK, gate_TK, k } = routing;
       const gate = gate_TK.dataSync();
@@ -62,14 +62,27 @@ export async function recordTrace(
   return { header: headerOf(request), columns: columns.finish(), counts: [...earlier, ...counter.rows(step)] };
 }
 
-/** Place of each token in its document. Windows of a document come in order, so a count per document is enough. */
+/** Place of each token of a batch in its document. */
 interface Places {
   batch: Batch;
   position_T: Int32Array;
 }
 
-function placesOf(batch: Batch, before: Int32Array): Places {
-  const position_T = batch.document_BS.map(document => (document < 0 ? -1 : before[document]++));
+/** Whole windows of a document come in order, but its shorter last one may be packed before them, in a gap.
+ *  @param read positions given to whole windows so far, by document */
+function placesOf(batch: Batch, documents: TokenDocument[], read: Int32Array): Places {
+  const { document_BS, segment_BS, position_BS, sequence } = batch;
+  const position_T = new Int32Array(document_BS.length).fill(-1);
+  for (let start = 0, end = 0; start < position_T.length; start = end) {
+    end = start + 1;
+    const document = document_BS[start];
+    if (document < 0) continue;
+    while (end % sequence !== 0 && segment_BS[end] === segment_BS[start]) end++;
+    const whole = end - start === sequence;
+    const from = whole ? read[document] : documents[document].ids.length - (end - start);
+    if (whole) read[document] += sequence;
+    for (let t = start; t < end; t++) position_T[t] = from + position_BS[t];
+  }
   return { batch, position_T };
 }
 
