@@ -1,5 +1,5 @@
 // `moe train`: from a configuration to a run folder.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pc from 'picocolors';
@@ -9,9 +9,10 @@ import { type Loaded, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { type BackendName, type Selection, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
+import { writeFileAtomically } from '../hub/atomic.ts';
 import { countParameters } from '../model/count.ts';
 import { modelSpec } from '../model/spec.ts';
-import { type Checkpoint, loadCheckpoint } from '../train/checkpoint.ts';
+import { type Checkpoint, listCheckpoints, loadCheckpoint } from '../train/checkpoint.ts';
 import { openEvents } from '../train/events.ts';
 import { type LoopResult, trainLoop } from '../train/loop.ts';
 import { openMetrics, readMetrics } from '../train/metrics.ts';
@@ -51,8 +52,9 @@ export async function train(options: Options): Promise<void> {
   }
   const backend = await selectBackend(options.backend);
   announce(out, loaded, backend);
-  const { prepared, state, fresh } = await start(from, loaded);
-  writeRunFiles(runDir, loaded.config, backend, prepared, fresh);
+  const { prepared, state } = await start(from, loaded);
+  const fresh = from === null;
+  await writeRunFiles(runDir, loaded.config, backend, prepared, fresh);
   say(out, loaded, prepared, runDir, state);
   const result = await runLoop(state, { ...loaded, prepared, runDir, fresh }, out);
   disposeState(state);
@@ -97,11 +99,14 @@ function runFolder({ out, resume }: Options, config: Config): string {
 interface Started {
   prepared: Prepared;
   state: RunState;
-  fresh: boolean;
 }
 
-/** The newest whole checkpoint of a run, checked against the configuration. Says which newer ones are damaged. */
-function resumedCheckpoint(runDir: string, config: Config, out: Output): Checkpoint {
+/**
+ * The newest whole checkpoint of a run, checked against the configuration; null for a run that was stopped before its first.
+ * Says which newer ones are damaged.
+ */
+function resumedCheckpoint(runDir: string, config: Config, out: Output): Checkpoint | null {
+  if (listCheckpoints(runDir).length === 0) return null;
   const latest = newestWhole(runDir);
   for (const sentence of latest.skipped) out.say(pc.yellow(`  ${sentence}`));
   if (latest.skipped.length > 0) out.say(pc.yellow(`  Going on from ${latest.directory} instead.`));
@@ -114,11 +119,11 @@ async function start(from: Checkpoint | null, { config, map }: Loaded): Promise<
   if (from === null) {
     const tokenizer = config.init === null ? undefined : openModel(config.init).tokenizer;
     const prepared = await prepare(config, map, tokenizer);
-    return { prepared, state: freshState(config, map, prepared), fresh: true };
+    return { prepared, state: freshState(config, map, prepared) };
   }
   const { model, tokenizer } = openModel(from.directory);
   const prepared = await prepare(config, map, tokenizer);
-  return { prepared, state: restoredState(config, prepared, from, model), fresh: false };
+  return { prepared, state: restoredState(config, prepared, from, model) };
 }
 
 function announce(out: Output, { config, map }: Loaded, backend: Selection): void {
@@ -168,14 +173,21 @@ function sayMixture(out: Output, config: Config, prepared: Prepared, map: Family
   );
 }
 
-function writeRunFiles(runDir: string, config: Config, backend: Selection, prepared: Prepared, fresh: boolean): void {
-  mkdirSync(runDir, { recursive: true });
+async function writeRunFiles(
+  runDir: string,
+  config: Config,
+  backend: Selection,
+  prepared: Prepared,
+  fresh: boolean,
+): Promise<void> {
+  const write = (name: string, text: string): Promise<void> =>
+    writeFileAtomically(join(runDir, name), path => writeFileSync(path, text));
   if (fresh)
-    writeFileSync(
-      join(runDir, 'config.yaml'),
+    await write(
+      'config.yaml',
       `# Fully resolved; run it again with: moe train --families ${join(runDir, 'config.yaml')}\n${stringify(config)}`,
     );
-  writeFileSync(join(runDir, 'environment.json'), `${JSON.stringify(environment(backend, prepared), null, 2)}\n`);
+  await write('environment.json', `${JSON.stringify(environment(backend, prepared), null, 2)}\n`);
 }
 
 interface Where extends Loaded {
@@ -186,8 +198,10 @@ interface Where extends Loaded {
 
 async function runLoop(state: RunState, where: Where, out: Output): Promise<LoopResult> {
   const { runDir, fresh, config } = where;
-  const resumeStep = fresh ? undefined : state.step;
-  const metrics = openMetrics(join(runDir, 'metrics.jsonl'), resumeStep);
+  // A run stopped before its first checkpoint begins again: nothing it wrote counts.
+  const metricsFile = join(runDir, 'metrics.jsonl');
+  const resumeStep = fresh ? (existsSync(metricsFile) ? -1 : undefined) : state.step;
+  const metrics = openMetrics(metricsFile, resumeStep);
   const events = openEvents({
     directory: join(runDir, 'events'),
     clock: () => Date.now() / 1000,

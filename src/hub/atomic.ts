@@ -5,8 +5,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
 
 export interface AtomicOptions {
-  /** Named in the message about a full disk: what the run can go on from. */
-  resumeFrom?: string;
+  /** Ends the message about a full disk: how the work goes on once there is space. Default: run the command again. */
+  goOn?: string;
 }
 
 /**
@@ -83,9 +83,8 @@ function restore(finalDir: string, aside: string): void {
 const isDiskFull = (error: unknown): boolean =>
   ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException | null)?.code ?? '');
 
-function diskFull(target: string, { resumeFrom }: AtomicOptions): UserError {
-  const then = resumeFrom === undefined ? 'run the command again' : `resume from ${resumeFrom}`;
-  return new UserError(`the disk that holds ${target} is full: nothing there was changed; free space and ${then}`);
+function diskFull(target: string, { goOn = 'run the command again' }: AtomicOptions): UserError {
+  return new UserError(`the disk that holds ${target} is full: nothing there was changed; free space and ${goOn}.`);
 }
 
 function flushTree(folder: string): void {

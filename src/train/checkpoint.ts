@@ -64,8 +64,8 @@ export const checkpointFolder = (runDir: string, step: number): string =>
  */
 export async function saveCheckpoint(runDir: string, step: number, contents: CheckpointContents): Promise<string> {
   const directory = checkpointFolder(runDir, step);
-  const resumeFrom = listCheckpoints(runDir)[0]?.directory;
-  await writeFolderAtomically(directory, folder => writeFiles(folder, step, contents), { resumeFrom });
+  const goOn = `go on with 'moe train --resume ${runDir}'`;
+  await writeFolderAtomically(directory, folder => writeFiles(folder, step, contents), { goOn });
   if (contents.keep !== undefined) pruneCheckpoints(runDir, contents.keep, directory);
   return directory;
 }

@@ -49,8 +49,8 @@ describe('a folder', () => {
     expect(readdirSync(parent)).toEqual(['step-000100']);
   });
   it('says what to do when the disk is full', async () => {
-    await expect(writeFolderAtomically(target, fail('ENOSPC'), { resumeFrom: 'step-000050' })).rejects.toThrow(
-      `the disk that holds ${target} is full: nothing there was changed; free space and resume from step-000050`,
+    await expect(writeFolderAtomically(target, fail('ENOSPC'), { goOn: 'resume run' })).rejects.toThrow(
+      `the disk that holds ${target} is full: nothing there was changed; free space and resume run.`,
     );
     await expect(writeFolderAtomically(target, fail('EDQUOT'))).rejects.toMatchObject({ name: 'UserError' });
     await expect(writeFolderAtomically(target, fail('EIO'))).rejects.toMatchObject({ code: 'EIO', name: 'Error' });
