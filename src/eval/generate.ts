@@ -21,19 +21,21 @@ export interface GenerateOptions {
   random: () => number;
 }
 
-/** Yields one token id after the other, up to maxTokens or the end of text (not yielded). @param prompt at least one id */
+/**
+ * Yields one token id after the other, up to maxTokens, the last position or the end of text (not yielded).
+ * @throws RangeError for a prompt that is empty or longer than max_position_embeddings
+ */
 export function* generate(model: Model, prompt: Int32Array, options: GenerateOptions): Generator<number> {
-  const cache = createCache(model.spec.num_hidden_layers);
+  const { num_hidden_layers: layers, max_position_embeddings: positions } = model.spec;
+  if (prompt.length < 1 || prompt.length > positions)
+    throw new RangeError(`a prompt has at least one and at most ${positions} tokens, not ${prompt.length}`);
+  const cache = createCache(layers);
   try {
     let next: Int32Array = prompt;
-    let position = 0;
-    for (
-      let made = 0;
-      made < options.maxTokens && position + next.length <= model.spec.max_position_embeddings;
-      made++
-    ) {
-      const logits_V = lastLogits(model, next, position, cache, options);
-      position += next.length;
+    let seen = 0;
+    for (let made = 0; made < options.maxTokens && seen + next.length <= positions; made++) {
+      const logits_V = lastLogits(model, next, seen, cache, options);
+      seen += next.length;
       const id = choose(logits_V, options);
       if (id === options.eosId) return;
       yield id;

@@ -31,10 +31,13 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
 }
 
 /** The reverse. @throws UserError if the file describes another program's model */
-export function fromConfigJson(json: Record<string, unknown>, file: string): { spec: ModelSpec; map: FamilyMap } {
-  if (json.model_type !== MODEL_TYPE)
+export function fromConfigJson(
+  json: Record<string, unknown> | null,
+  file: string,
+): { spec: ModelSpec; map: FamilyMap } {
+  if (json?.model_type !== MODEL_TYPE)
     throw new UserError(
-      `${file}: model_type is '${json.model_type}', this version reads '${MODEL_TYPE}' only; give a checkpoint that moe wrote.`,
+      `${file}: model_type is '${json?.model_type}', this version reads '${MODEL_TYPE}' only; give a checkpoint that moe wrote.`,
     );
   const numLayers = json.num_hidden_layers as number;
   const dense = new Set(json.mlp_only_layers as number[]);

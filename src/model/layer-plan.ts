@@ -22,5 +22,6 @@ function layerNumbers(moeLayers: MoeLayers, numLayers: number): number[] {
   if (moeLayers === 'all') return Array.from({ length: numLayers }, (_, layer) => layer);
   if (Array.isArray(moeLayers)) return moeLayers;
   const count = Number(moeLayers.slice('last '.length));
-  return Array.from({ length: count }, (_, i) => numLayers - count + i);
+  // A negative count asks for layers beyond the last one, which planLayers refuses.
+  return Array.from({ length: Math.abs(count) }, (_, i) => numLayers - count + i);
 }

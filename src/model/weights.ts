@@ -1,7 +1,7 @@
 // A model in memory: its shape and its tensors by Hugging Face name, ready for training or inference.
 import { type Tensor, tf, type Variable } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
-import { type ModelSpec, type TensorSpec, tensorSpecs } from './spec.ts';
+import { type ModelSpec, tensorSpecs } from './spec.ts';
 
 export interface Model {
   spec: ModelSpec;
@@ -39,20 +39,21 @@ const biasName = (layer: number): string => `model.layers.${layer}.mlp.gate.e_sc
 /** Puts host tensors on the backend. @throws UserError if a tensor is missing or has another shape */
 export function createModel(spec: ModelSpec, tensors: Map<string, HostTensor>, from = 'the weights'): Model {
   const specs = tensorSpecs(spec);
-  for (const wanted of specs) check(wanted, tensors, from);
-  const weights = new Map<string, Variable>();
-  for (const { name, shape } of specs) weights.set(name, upload(tensors.get(name)!.values, shape));
+  for (const { name, shape } of specs) check(name, shape, tensors.get(name), from);
   const selectionBias = new Map<number, Float32Array>();
   spec.layers.forEach((kind, layer) => {
     if (kind !== 'moe') return;
-    const saved = tensors.get(biasName(layer));
-    selectionBias.set(layer, saved ? Float32Array.from(saved.values) : new Float32Array(spec.numExperts));
+    const fresh = { shape: [spec.numExperts], values: new Float32Array(spec.numExperts) };
+    const bias = tensors.get(biasName(layer)) ?? fresh;
+    check(biasName(layer), fresh.shape, bias, from);
+    selectionBias.set(layer, Float32Array.from(bias.values));
   });
+  const weights = new Map<string, Variable>();
+  for (const { name, shape } of specs) weights.set(name, upload(tensors.get(name)!.values, shape));
   return { spec, weights, selectionBias };
 }
 
-function check({ name, shape }: TensorSpec, tensors: Map<string, HostTensor>, from: string): void {
-  const found = tensors.get(name);
+function check(name: string, shape: number[], found: HostTensor | undefined, from: string): void {
   if (!found)
     throw new UserError(`${from}: tensor '${name}' is missing; the file belongs to another model or is incomplete.`);
   if (found.shape.join() !== shape.join())
