@@ -1,7 +1,8 @@
 // One optimizer step: micro-batches → gradients → clip → watch → AdamW (→ loss-free balancing bias).
 import { updateSelectionBias } from '../../routing/loss-free.ts';
 import type { Config } from '../config/schema.ts';
-import type { BatchStream } from '../data/types.ts';
+import type { Batch, BatchStream } from '../data/types.ts';
+import { UserError } from '../errors.ts';
 import { lossAndGradients } from '../model/loss.ts';
 import { tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
@@ -43,7 +44,7 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
   let loss = 0;
   let auxiliary = 0;
   for (let i = 0; i < config.train.accumulation; i++) {
-    const batch = stream.next();
+    const batch = nextToLearn(stream);
     const part = lossAndGradients(model, tokenInput(batch, input.expertOfLanguage), batch.label_BS, {
       mode: config.router.train_mode,
       checkpointing: config.train.gradient_checkpointing,
@@ -70,6 +71,20 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
   }
   for (const gradient of gradients.values()) gradient.dispose();
   return { ...result, stop };
+}
+
+/** More micro-batches in a row without anything to learn than this, and the data is at fault. */
+const MOST_PASSED_OVER = 100;
+
+/** The next micro-batch with a label: one that only holds what is read, not learned (questions), is passed over. */
+function nextToLearn(stream: BatchStream): Batch {
+  for (let i = 0; i < MOST_PASSED_OVER; i++) {
+    const batch = stream.next();
+    if (batch.label_BS.some(label => label >= 0)) return batch;
+  }
+  throw new UserError(
+    `${MOST_PASSED_OVER} batches in a row have no token to learn; give conversations with answers, or plain text.`,
+  );
 }
 
 function addLoad(loads: Map<number, Float64Array>, layer: number, load_E: Float64Array): void {
