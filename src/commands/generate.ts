@@ -59,7 +59,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
     process.stdout.write(text.slice(shown.length));
     shown = text;
   }
-  if (!out.json) process.stdout.write('\n');
+  if (!out.json) process.stdout.write(`${tokenizer.decode(made).slice(shown.length)}\n`);
   disposeModel(model);
   out.result({ prompt: options.prompt, text: tokenizer.decode(made), tokens: made, routing: mode });
 }

@@ -1,0 +1,152 @@
+// What a person can type: the whole surface is frozen here. A change of a verb, an argument, an option or a default must
+// change this text, and then the README. No verb may load the engine for it.
+import { execFileSync } from 'node:child_process';
+import type { Command } from 'commander';
+import { expect, test } from 'vitest';
+import { VERBS } from '../../src/commands/verbs.ts';
+import { BACKEND_NAMES } from '../../src/engine/backend.ts';
+import { moe, refusal } from './world.ts';
+
+const verbs = VERBS.map(verb => verb());
+
+/** One line per verb, argument and option: `--steps <n> = default (choices)`. */
+function surface(verb: Command, path = ''): string[] {
+  const name = `${path}${verb.name()}`;
+  const words = verb.registeredArguments.map(argument =>
+    argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+  );
+  const options = verb.options.map(({ flags, defaultValue, mandatory, argChoices }) => {
+    const value = defaultValue === undefined ? '' : ` = ${JSON.stringify(defaultValue)}`;
+    return `  ${flags}${value}${argChoices ? ` (${argChoices.join(' ')})` : ''}${mandatory ? ' required' : ''}`;
+  });
+  return [[name, ...words].join(' '), ...options, ...verb.commands.flatMap(below => surface(below, `${name} `))];
+}
+
+test('verbs, arguments, options and defaults', () => {
+  expect(verbs.flatMap(verb => surface(verb)).join('\n')).toMatchInlineSnapshot(`
+    "train
+      --families <file>
+      --preset <name> = []
+      --set <key=value> = []
+      --out <dir>
+      --init <checkpoint>
+      --steps <n>
+      --seed <n>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --resume <dir>
+      --json
+    analyze-routing [run]
+      --out <dir>
+      --tokens <n> = 1000
+      --routing <mode> = "free"
+      --trace <dir>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --json
+    eval [run]
+      --split <name> = "test"
+      --tokens <n> = 2000
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --json
+    generate [run]
+      --prompt <text> required
+      --language <code>
+      --routing <mode>
+      --tokens <n> = 60
+      --temperature <t> = 0.8
+      --top-p <p> = 0.95
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --json
+    upcycle
+      --from <dir> required
+      --families <file> required
+      --out <dir> required
+      --layers <which> = "last:2"
+      --noise <std> = 0
+      --router-init <how> = "normal"
+      --init-std <std> = 0.02
+      --raw
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --json
+    inspect <path>
+      --preset <name> = []
+      --set <key=value> = []
+      --settings
+      --json
+    data
+    data stats
+      --families <file> = "configs/50lang.yaml"
+      --preset <name> = []
+      --set <key=value> = []
+      --json
+    data check
+      --families <file> = "configs/50lang.yaml"
+      --preset <name> = []
+      --set <key=value> = []
+      --json
+    doctor
+      --json"
+  `);
+});
+
+test('every verb says what it does in 80 columns and ends in examples of itself', () => {
+  for (const verb of verbs.flatMap(verb => [verb, ...verb.commands])) {
+    let help = '';
+    const writeOut = (text: string): void => {
+      help += text;
+    };
+    verb.configureOutput({ writeOut }).outputHelp();
+    const path = verb.parent ? `${verb.parent.name()} ${verb.name()}` : verb.name();
+    const [words, examples] = help.split('\nExample:\n');
+    expect(verb.description().length, path).toBeGreaterThan(20);
+    expect(Math.max(...words.split('\n').map(line => line.length)), path).toBeLessThanOrEqual(80);
+    for (const example of examples.trimEnd().split('\n')) expect(example, path).toMatch(/^ {2}moe /);
+    expect(examples, path).toContain(`  moe ${path}`);
+  }
+});
+
+test('--backend offers what the engine has', () => {
+  const choices = verbs.flatMap(verb => verb.options).flatMap(option => option.argChoices ?? []);
+  expect([...new Set(choices)]).toEqual([...BACKEND_NAMES]);
+});
+
+test('help and the version come on stdout with exit 0, wrong words in one sentence on stderr with exit 2', async () => {
+  const [help, version, below, ...wrong] = await Promise.all(
+    [
+      ['--help'],
+      ['--version'],
+      ['data', 'stats', '--help'],
+      ['trian'],
+      ['train', '--stpes', '5'],
+      ['data', 'stat'],
+      ['train', '--steps', 'ten'],
+      ['eval', '--backend', 'gpu'],
+      ['generate'],
+      ['train', '--set', 'steps'],
+    ].map(args => moe('.', ...args)),
+  );
+  expect([help, version, below].map(({ code, err }) => [code, err])).toEqual(Array(3).fill([0, '']));
+  expect(help.out).toContain('analyze-routing');
+  expect(version.out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  expect(wrong.map(refusal)).toEqual([
+    "moe: unknown command 'trian'; did you mean train?",
+    "moe: unknown option '--stpes'; did you mean --steps?",
+    "moe: unknown command 'stat'; did you mean stats?",
+    "moe: option '--steps <n>' argument 'ten' is invalid: give a whole number of 0 or more; see moe --help.",
+    "moe: option '--backend <name>' argument 'gpu' is invalid: allowed choices are auto, native, wasm, cpu, webgpu, tensorflow; see moe --help.",
+    "moe: required option '--prompt <text>' not specified; see moe --help.",
+    "moe: option '--set <key=value>' argument 'steps' is invalid: write it as key=value, for example train.steps=500; see moe --help.",
+  ]);
+});
+
+test('help does not load the engine', () => {
+  const script = `
+    const { VERBS } = await import(${JSON.stringify(new URL('../../src/commands/verbs.ts', import.meta.url).href)});
+    for (const verb of VERBS) verb().helpInformation();
+    process.stdout.write(String('_tfengine' in globalThis));`;
+  const out = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  expect(out).toBe('false');
+});
