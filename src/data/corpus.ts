@@ -109,7 +109,7 @@ function refuseMissing(
   const names = missing.map(({ name, code }) => `${name} (${code})`).join(', ');
   throw new UserError(
     `no text for ${names} in ${sources.join(', ') || 'any source'}; ` +
-      `add your own text or another source, or go on without by allowing ${missing.map(({ code }) => code).join(', ')} to be missing`,
+      'add your own text or another source, or go on without by setting data.allow_missing to true.',
   );
 }
 
