@@ -5,15 +5,16 @@ import { expectedScale, type RouterInit, upcyclingError } from '../../experts/up
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import { batchesOf } from '../data/pack.ts';
-import type { Batch, TokenDocument } from '../data/types.ts';
+import type { TokenDocument } from '../data/types.ts';
 import { linear } from '../engine/ops/linear.ts';
 import { type Tensor2D, tf } from '../engine/tf.ts';
+import { sampleByLanguage } from '../eval/evaluate.ts';
 import { moeBlock } from '../model/moe-block.ts';
 import { type ModelSpec, modelSpec } from '../model/spec.ts';
 import { type TokenInput, tokenInput } from '../model/token-input.ts';
 import { forward } from '../model/transformer.ts';
 import { upcycleTensors } from '../model/upcycle.ts';
-import { createModel, type HostTensor, hostTensors, type Model } from '../model/weights.ts';
+import { createModel, disposeModel, type HostTensor, hostTensors, type Model } from '../model/weights.ts';
 import type { Rng } from './rng.ts';
 
 export interface Growth {
@@ -34,93 +35,140 @@ const LARGEST_ERROR = 1e-5;
  * @throws Error if exact copies do not reproduce the dense layers: a fault of the program
  */
 export function growExperts(dense: Model, config: Config, map: FamilyMap, sample: TokenDocument[], rng: Rng): Growth {
+  const { noise } = config.upcycle;
   const spec = modelSpec(config.model, config.router, map, dense.spec.vocab_size);
-  const batch = firstBatch(config, sample);
-  const tokens = tokenInput(
-    batch,
-    Int32Array.from(map.languages, language => language.expert),
-  );
-  const inputs = ffnInputs(dense, spec, tokens);
-  const tensors = upcycleTensors(new Map<string, HostTensor>(hostTensors(dense)), spec, {
-    noise: config.upcycle.noise,
-    router: layer => routerInit(spec, tokens, inputs.get(layer)!),
-    random: () => rng.uniform(),
-  });
-  const model = createModel(spec, tensors, 'the upcycled model');
-  const { error, meanScale } = compare(dense, model, tokens, inputs);
-  for (const x_TD of inputs.values()) x_TD.dispose();
-  if (config.upcycle.noise === 0 && !(error <= LARGEST_ERROR))
-    throw new Error(`upcycling changed the model: layer error ${error} is above ${LARGEST_ERROR}`);
-  return { model, error, meanScale, sentence: describe(spec, error, meanScale, config.upcycle.noise) };
+  const init = routerInit(dense, spec, () => inputsOf(config, map, sample));
+  const random = () => rng.uniform();
+  const from = new Map<string, HostTensor>(hostTensors(dense));
+  const model = createModel(spec, upcycleTensors(from, spec, { noise, router: init, random }), 'the upcycled model');
+  // A document of each language is enough to reach every expert that has one.
+  const { error, meanScale } = compare(dense, model, inputsOf(config, map, sampleByLanguage(sample, 1)));
+  const different = noise === 0 ? differentCopy(dense, model) : null;
+  if (different !== null || (noise === 0 && !(error <= LARGEST_ERROR))) {
+    disposeModel(model);
+    const what = different ?? `layer error ${error} is above ${LARGEST_ERROR}`;
+    throw new Error(`upcycling changed the model: ${what}`);
+  }
+  return { model, error, meanScale, sentence: describe(spec, error, meanScale, noise) };
 }
 
-function firstBatch({ data, train }: Config, sample: TokenDocument[]): Batch {
+function* inputsOf({ data, train }: Config, map: FamilyMap, documents: TokenDocument[]): Generator<TokenInput> {
   const shape = { batch: train.batch_size, sequence: data.sequence_length, padId: 0, packing: 'isolated' as const };
-  return batchesOf(sample, shape).next().value as Batch;
+  const expertOfLanguage = Int32Array.from(map.languages, language => language.expert);
+  for (const batch of batchesOf(documents, shape)) yield tokenInput(batch, expertOfLanguage);
 }
 
-/** The normed inputs of the layers that will be sparse, kept for the caller to dispose. */
-function ffnInputs(dense: Model, sparse: ModelSpec, tokens: TokenInput): Map<number, Tensor2D> {
-  const inputs = new Map<number, Tensor2D>();
+/** Calls `see` with the normed input [T, D] of each layer that will be sparse; tensors made in it are freed. */
+function seeFfnInputs(
+  dense: Model,
+  sparse: ModelSpec,
+  tokens: TokenInput,
+  see: (layer: number, x_TD: Tensor2D) => void,
+): void {
   tf.tidy(() => {
     forward(dense, tokens, {
       mode: 'free',
       onFfnInput: (layer, x_TD) => {
-        if (sparse.layers[layer] === 'moe') inputs.set(layer, tf.keep(x_TD.clone()));
+        if (sparse.layers[layer] === 'moe') see(layer, x_TD);
       },
     });
   });
-  return inputs;
 }
 
-function routerInit({ router, numExperts }: ModelSpec, tokens: TokenInput, x_TD: Tensor2D): RouterInit {
-  if (router.init !== 'hidden-mean')
-    return router.init === 'zero' ? { kind: 'zero' } : { kind: router.init, std: router.init_std };
-  const [T, D] = x_TD.shape;
-  const x = x_TD.dataSync();
-  const mean_ED = new Float32Array(numExperts * D);
-  const count = new Float64Array(numExperts);
-  for (let t = 0; t < T; t++) if (tokens.languageExpert_T![t] >= 0) count[tokens.languageExpert_T![t]]++;
-  for (let t = 0; t < T; t++) {
-    const e = tokens.languageExpert_T![t];
-    if (e >= 0) for (let d = 0; d < D; d++) mean_ED[e * D + d] += x[t * D + d] / count[e];
-  }
-  return { kind: 'hidden-mean', std: router.init_std, mean_ED };
+/** Router start by layer. Hidden means are taken over all of the sample, so that every language has its say. */
+function routerInit(
+  dense: Model,
+  sparse: ModelSpec,
+  sample: () => Iterable<TokenInput>,
+): (layer: number) => RouterInit {
+  const { init, init_std: std } = sparse.router;
+  if (init === 'zero') return () => ({ kind: 'zero' });
+  if (init !== 'hidden-mean') return () => ({ kind: init, std });
+  const means = hiddenMeans(dense, sparse, sample());
+  return layer => ({ kind: 'hidden-mean', std, mean_ED: means.get(layer)! });
 }
 
-function compare(dense: Model, model: Model, tokens: TokenInput, inputs: Map<number, Tensor2D>) {
-  let error = 0;
-  let mass = 0;
-  for (const [layer, x_TD] of inputs) {
-    const weight = (name: string) =>
-      dense.weights.get(`model.layers.${layer}.mlp.${name}.weight`) as unknown as Tensor2D;
-    tf.tidy(() => {
-      const dense_TD = ffn(x_TD, {
-        gate_proj: weight('gate_proj'),
-        up_proj: weight('up_proj'),
-        down_proj: weight('down_proj'),
+/** Mean input of each sparse layer over the tokens of each expert's languages, [E, D]; 0 for an expert without tokens. */
+function hiddenMeans(dense: Model, sparse: ModelSpec, sample: Iterable<TokenInput>): Map<number, Float32Array> {
+  const { numExperts: E, hidden_size: D } = sparse;
+  const sums = new Map<number, Float64Array>();
+  const tokens_E = new Float64Array(E);
+  for (const tokens of sample) {
+    const expert_T = tokens.languageExpert_T!;
+    for (const e of expert_T) if (e >= 0) tokens_E[e]++;
+    seeFfnInputs(dense, sparse, tokens, (layer, x_TD) => {
+      const x = x_TD.dataSync();
+      const sum_ED = sums.get(layer) ?? new Float64Array(E * D);
+      sums.set(layer, sum_ED);
+      expert_T.forEach((e, t) => {
+        if (e >= 0) for (let d = 0; d < D; d++) sum_ED[e * D + d] += x[t * D + d];
       });
-      let scale_T: Float64Array = new Float64Array();
-      const shared = model.weights.get(`model.layers.${layer}.mlp.shared_expert_gate.weight`) as unknown as Tensor2D;
-      const sharedGate_T = shared && linear(x_TD, shared).sigmoid().dataSync();
-      const moe = moeBlock(model, layer, x_TD, name => model.weights.get(`model.layers.${layer}.${name}`)!, tokens, {
-        mode: model.spec.router.train_mode,
-        onRouting: (_, { gate_TK, k }) => {
-          scale_T = expectedScale(gate_TK.dataSync(), k, sharedGate_T);
-        },
-      });
-      error = Math.max(error, upcyclingError(moe.y_TD.dataSync(), dense_TD.dataSync(), scale_T));
-      mass += scale_T.reduce((a, b) => a + b, 0) / scale_T.length / inputs.size;
     });
   }
-  return { error, meanScale: mass };
+  const mean = (sum_ED: Float64Array) =>
+    Float32Array.from(sum_ED, (s, i) => s / Math.max(1, tokens_E[Math.floor(i / D)]));
+  return new Map([...sums].map(([layer, sum_ED]) => [layer, mean(sum_ED)]));
+}
+
+/** Largest layer error and mean gate sum over all tokens. */
+function compare(dense: Model, model: Model, sample: Iterable<TokenInput>): { error: number; meanScale: number } {
+  let error = 0;
+  let mass = 0;
+  let seen = 0;
+  for (const tokens of sample) {
+    seeFfnInputs(dense, model.spec, tokens, (layer, x_TD) => {
+      const found = compareLayer(dense, model, layer, x_TD, tokens);
+      error = Math.max(error, found.error); // carries a NaN on
+      found.scale_T.forEach((scale, t) => {
+        if (tokens.counted_T[t] === 0) return;
+        mass += scale;
+        seen++;
+      });
+    });
+  }
+  return { error, meanScale: mass / seen };
+}
+
+/** One layer's answer beside scale × dense FFN. Capacity is lifted: what it drops is not the copies' fault. */
+function compareLayer(dense: Model, model: Model, layer: number, x_TD: Tensor2D, tokens: TokenInput) {
+  const at = `model.layers.${layer}`;
+  const matrix = (from: Model, name: string) => from.weights.get(`${at}.${name}.weight`) as unknown as Tensor2D;
+  const dropless = { ...model, spec: { ...model.spec, capacity_factor: null } };
+  let error = 0;
+  let scale_T: Float64Array = new Float64Array();
+  tf.tidy(() => {
+    const dense_TD = ffn(x_TD, {
+      gate_proj: matrix(dense, 'mlp.gate_proj'),
+      up_proj: matrix(dense, 'mlp.up_proj'),
+      down_proj: matrix(dense, 'mlp.down_proj'),
+    });
+    const sharedGate = matrix(model, 'mlp.shared_expert_gate');
+    const sharedGate_T = sharedGate && linear(x_TD, sharedGate).sigmoid().dataSync();
+    const { y_TD } = moeBlock(dropless, layer, x_TD, name => model.weights.get(`${at}.${name}`)!, tokens, {
+      mode: model.spec.router.train_mode,
+      onRouting: (_, { gate_TK, k }) => {
+        scale_T = expectedScale(gate_TK.dataSync(), k, sharedGate_T);
+      },
+    });
+    error = upcyclingError(y_TD.dataSync(), dense_TD.dataSync(), scale_T);
+  });
+  return { error, scale_T };
+}
+
+/** The first expert tensor that is not the dense one bit for bit: finds what no token of the sample reaches. */
+function differentCopy(dense: Model, model: Model): string | null {
+  for (const [name, copy] of model.weights) {
+    if (!name.includes('.mlp.experts.')) continue;
+    const original = dense.weights.get(name.replace(/experts\.\d+\./, ''))!.dataSync();
+    if (!copy.dataSync().every((value, i) => Object.is(value, original[i]))) return `${name} is no copy`;
+  }
+  return null;
 }
 
 function describe(spec: ModelSpec, error: number, meanScale: number, noise: number): string {
   const layers = spec.layers.flatMap((kind, layer) => (kind === 'moe' ? [layer] : [])).join(', ');
-  const scale = spec.norm_topk_prob
-    ? 'the dense model'
-    : `${meanScale.toFixed(3)} × the dense FFN (the mean chosen mass)`;
+  const same = Math.abs(meanScale - 1) < 1e-6;
+  const scale = same ? 'the dense model' : `${meanScale.toFixed(3)} × the dense FFN (the mean sum of gates)`;
   const exact = noise === 0 ? `step 0 equals ${scale}` : `step 0 is ${scale} but for noise ${noise}`;
   return `Layers ${layers}: FFN copied into ${spec.numExperts} experts; ${exact}, largest relative deviation ${error.toExponential(1)}.`;
 }
