@@ -70,7 +70,6 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
     const ended = step === train.steps;
     if (grown || ended || due(step, train.evaluate_every)) last = await look(state, context, sample);
     else if (state.phase === 'sparse' && due(step, train.record_every)) await record(state, context, sample);
-    await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
     const stopping = context.stopAsked();
     if (grown || ended || stopping || due(step, train.save_every)) await save();
     if (stopping && !ended) return { finished: false, checkpoint, last };

@@ -53,6 +53,7 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
     loss += part.loss * part.learnedTokens;
     auxiliary += part.auxiliary * part.learnedTokens;
     accumulator.add(part.gradients, part.learnedTokens);
+    await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
   const { gradients, tokens } = accumulator.finish();
   const { norm, nonFinite } = await clipGradients(gradients, config.train.clip);

@@ -62,9 +62,17 @@ export interface Ended {
   err: string;
 }
 
-/** Starts `moe` in a folder, as a pipe sees it: no terminal, no colours. */
-export function startMoe(folder: string, args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
+export interface Started {
+  child: ChildProcess;
+  ended: Promise<Ended>;
+  /** Resolves once this was said on stderr. */
+  said(words: string): Promise<void>;
+}
+
+/** Starts `moe` in a folder, as a pipe sees it: no terminal, no colours. `preload` is imported by it first. */
+export function startMoe(folder: string, args: string[], preload?: URL): Started {
+  const before = preload ? ['--import', preload.href] : [];
+  const child = spawn(process.execPath, [...before, PROGRAM, ...args], {
     cwd: folder,
     env: { ...process.env, NO_COLOR: '1', COLUMNS: '80' },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -81,7 +89,14 @@ export function startMoe(folder: string, args: string[]): { child: ChildProcess;
     child.on('error', reject);
     child.on('close', (code, signal) => resolve({ code, signal, out, err }));
   });
-  return { child, ended };
+  const said = (words: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => void (err.includes(words) && resolve());
+      child.stderr.on('data', look);
+      child.on('close', () => reject(new Error(`ended without saying '${words}': ${err}`)));
+      look();
+    });
+  return { child, ended, said };
 }
 
 export const moe = (folder: string, ...args: string[]): Promise<Ended> => startMoe(folder, args).ended;
