@@ -1,6 +1,7 @@
 // Cleaning of raw strings: tags out, NFC, one kind of space; and the small measures of text that several files share.
 
-const TAG = /<\/?[\p{L}\d][^<>]*>/gu;
+/** `<b class=x>`, `</p>` and the numbered `<0>…</0>` of message files; not what stands between "<5" and ">2". */
+const TAG = /<\/?(?:\p{L}[^<>]*|\d+\/?)>/gu;
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' };
 
 /** NFC text without tags, entities or control characters. Lines are trimmed, runs of spaces become one, empty lines go. */

@@ -1,6 +1,7 @@
 // The user's own text. JSONL or Parquet, one document a row: { language | lang, text, domain?, split?, id? }; and ApolloMoE's
 // JSON { "<type>_<language>[_qa]": [[question, answer, question, answer, …], …] }, told as
 // `User:{q}\nAssistant:{a}` with further turns after `\nUser:`, where only answers (and the end) are learnt.
+// Text is taken as it is, in NFC: what looks like a tag may be a finding, as in "<90 or >140 mmHg".
 import { createReadStream, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,9 +10,10 @@ import { asyncBufferFromFile, type Compressors, parquetMetadataAsync, parquetRea
 import { UserError } from '../errors.ts';
 import { findLanguage } from './language-facts.ts';
 import { itemSplit } from './split.ts';
-import { cleanText } from './text.ts';
 import type { Document, Domain, Language, Split } from './types.ts';
 
+/** Bytes: what surely fits into one string of Node's (2²⁹ − 24 units). */
+const LARGEST_JSON = 500e6;
 const SPLITS = ['train', 'validation', 'test'];
 const DOMAINS = ['medical', 'general'];
 const READERS: Record<string, (path: string, languages: Language[]) => Promise<Document[]>> = {
@@ -102,7 +104,7 @@ function toDocument(
     throw new UserError(`${where}: no "language" (or "lang"); add the language's code`);
   }
   const language = languageOf(code, where, languages);
-  const text = typeof row.text === 'string' ? cleanText(row.text) : '';
+  const text = typeof row.text === 'string' ? plainText(row.text) : '';
   if (text === '') {
     throw new UserError(`${where}: "text" is ${short(row.text)}; give the document's text or take the line out`);
   }
@@ -138,6 +140,12 @@ function oneOf(field: string, value: unknown, allowed: string[], where: string):
 }
 
 async function readConversations(path: string, languages: Language[]): Promise<Document[]> {
+  const { size } = statSync(path);
+  if (size > LARGEST_JSON) {
+    throw new UserError(
+      `${path} has ${Math.round(size / 1e6)} MB, too much for one JSON value; split it, or write it as .jsonl or .parquet`,
+    );
+  }
   const text = readFileSync(path, 'utf8');
   let groups: unknown;
   try {
@@ -153,7 +161,7 @@ async function readConversations(path: string, languages: Language[]): Promise<D
     );
   }
   return Object.entries(groups).flatMap(([key, samples]) => {
-    const parts = /^([A-Za-z]+)_([A-Za-z-]+?)(_qa)?$/.exec(key);
+    const parts = /^([^_]+)_(.+?)(_qa)?$/.exec(key);
     if (parts === null) {
       throw new UserError(`${path}: the key "${key}" is not <type>_<language> or <type>_<language>_qa; rename it`);
     }
@@ -195,6 +203,9 @@ function conversation(
     pieces,
   };
 }
+
+/** One kind of line end, no white space around, NFC. */
+const plainText = (raw: string): string => raw.replace(/\r\n?/g, '\n').trim().normalize('NFC');
 
 const isEmpty = (turn: unknown): boolean => typeof turn !== 'string' || turn.trim() === '';
 

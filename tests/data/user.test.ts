@@ -1,5 +1,5 @@
 // The user's own text in each format, and the sentence that each kind of wrong input gets.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -28,14 +28,17 @@ const lines = (...rows: unknown[]): string => rows.map(row => JSON.stringify(row
 
 describe('JSONL', () => {
   it('takes language or lang, and fills in what is not said', async () => {
-    const rows = lines({ language: 'en', text: ' Hello <b>there</b> ' }, { lang: 'mn', text: 'Сайн уу', id: 7 });
+    const rows = lines(
+      { language: 'en', text: ' BP <90 or >140\r\n\r\nCafe\u0301 ' },
+      { lang: 'mn', text: 'Сайн уу', id: 7 },
+    );
     const [first, second] = await read('a.jsonl', `\uFEFF${rows.replace('\n', '\r\n\r\n')}\n`);
     expect(first).toMatchObject({
       id: 'a.jsonl/1/en',
       language: 'en',
       source: 'a.jsonl',
       domain: 'general',
-      text: 'Hello there',
+      text: 'BP <90 or >140\n\nCaf\u00e9',
     });
     expect(second).toMatchObject({ id: 'a.jsonl/7/ne', language: 'ne', item: 'a.jsonl/7' });
   });
@@ -120,6 +123,9 @@ describe('ApolloMoE JSON', () => {
     });
     expect(first.text).toBe('User:Why?\nAssistant:Because.\nUser:Sure?\nAssistant:Yes.');
     expect(second).toMatchObject({ source: 'general_fr', language: 'fr', domain: 'general' });
+    const invented = [language('x2-Latn')];
+    const [third] = await readUserText(put('i.json', '{"medicalExam_x2-Latn": [["a", "b"]]}'), invented);
+    expect(third).toMatchObject({ language: 'x2-Latn', domain: 'medical' });
 
     const bytes: Tokenizer = {
       ...{ kind: 'bytes', vocabSize: 257, eosId: 256, toJson: () => '{}' },
@@ -155,6 +161,12 @@ describe('paths', () => {
     writeFileSync(join(own, 'a.json'), '{"general_en": [["q", "a"]]}');
     writeFileSync(join(own, 'notes.txt'), 'not read');
     expect((await readUserText(own, languages)).map(({ source }) => source)).toEqual(['general_en', 'b.jsonl']);
+  });
+
+  it('a JSON file that no string can hold is refused before it is read', async () => {
+    const path = put('huge.json', '');
+    truncateSync(path, 600e6);
+    await expect(readUserText(path, languages)).rejects.toThrow(/huge\.json has 600 MB, .* \.jsonl or \.parquet/);
   });
 
   it('what cannot be read is named', async () => {
