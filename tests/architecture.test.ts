@@ -17,15 +17,13 @@ interface Import {
   kind: 'static' | 'type' | 'dynamic';
 }
 
-const imports: Import[] = files.flatMap(from => {
-  const found = text
-    .get(from)!
-    .matchAll(/(?:^(?:import|export)(?<type> type)?\b[^;']*?|(?<dynamic>\bimport\())'(?<to>[^']+)'/gm);
-  return [...found].map(({ groups }) => {
+const statement = /(?:^(?:import|export)(?<type> type)? (?:[\w*{}\s,]+ from )?|(?<dynamic>\bimport\())'(?<to>[^']+)'/gm;
+const imports: Import[] = files.flatMap(from =>
+  [...text.get(from)!.matchAll(statement)].map(({ groups }) => {
     const to = groups!.to.startsWith('.') ? join(dirname(from), groups!.to) : groups!.to;
     return { from, to, kind: groups!.type ? 'type' : groups!.dynamic ? 'dynamic' : 'static' };
-  });
-});
+  }),
+);
 
 test('the statements were found', () => {
   expect(imports).toContainEqual({ from: 'src/cli.ts', to: 'src/errors.ts', kind: 'static' });
