@@ -69,7 +69,7 @@ function planServed({ expertId_TK, k }: Routing, numExperts: number, counted_T: 
   const tokens = counted_T.reduce((sum, counted) => sum + counted, 0);
   const capacity = expertCapacity(options.capacityFactor, tokens, options.k, numExperts);
   const wanted_TK = expertId_TK.map((e, slot) => (counted_T[Math.floor(slot / k)] === 1 ? e : -1));
-  const kept = applyCapacity(wanted_TK, numExperts, capacity);
+  const kept = applyCapacity(wanted_TK, k, numExperts, capacity);
   return { plan: planDispatch(kept.expertId_TK, k, numExperts), dropped: kept.dropped };
 }
 

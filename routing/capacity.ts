@@ -6,22 +6,27 @@ export function expertCapacity(factor: number, tokens: number, k: number, numExp
   return Math.max(1, Math.ceil((factor * tokens * k) / numExperts));
 }
 
-/** Serves slots in token order (in a token, first choice first), so that later tokens lose. Gates are left as they are. */
+/** Serves all first choices in token order, then all second ones, as GShard does: later tokens lose, and no token loses its first
+ *  choice to another's second. Gates are left as they are. */
 export function applyCapacity(
   expertId_TK: Int32Array,
+  k: number,
   numExperts: number,
   capacity: number,
 ): { expertId_TK: Int32Array; dropped: number } {
   const used_E = new Int32Array(numExperts);
+  const kept_TK = expertId_TK.slice();
   let dropped = 0;
-  const kept_TK = expertId_TK.map(e => {
-    if (e < 0) return -1;
-    if (used_E[e] === capacity) {
-      dropped += 1;
-      return -1;
+  for (let j = 0; j < k; j++) {
+    for (let slot = j; slot < kept_TK.length; slot += k) {
+      const e = kept_TK[slot];
+      if (e < 0) continue;
+      if (used_E[e] < capacity) used_E[e] += 1;
+      else {
+        kept_TK[slot] = -1;
+        dropped += 1;
+      }
     }
-    used_E[e] += 1;
-    return e;
-  });
+  }
   return { expertId_TK: kept_TK, dropped };
 }

@@ -12,20 +12,22 @@ test.each([
   expect(expertCapacity(factor, tokens, k, experts)).toBe(expected);
 });
 
-test('later tokens lose; empty slots stay empty and are not counted as dropped', () => {
-  // Tokens (0,1) (0,2) (0,1) (−,0) at capacity 2: expert 0 is full after two tokens.
-  expect(applyCapacity(Int32Array.of(0, 1, 0, 2, 0, 1, -1, 0), 3, 2)).toEqual({
-    expertId_TK: Int32Array.of(0, 1, 0, 2, -1, 1, -1, -1),
+test('first choices go before second ones, later tokens lose, empty slots are not counted as dropped', () => {
+  // Tokens (0,1) (2,0) (0,2) (−,0) at capacity 2: the first choices fill expert 0, so the second token's second one is dropped.
+  expect(applyCapacity(Int32Array.of(0, 1, 2, 0, 0, 2, -1, 0), 2, 3, 2)).toEqual({
+    expertId_TK: Int32Array.of(0, 1, 2, -1, 0, 2, -1, -1),
     dropped: 2,
   });
+  expect(applyCapacity(Int32Array.of(1, 1, 0, 1), 1, 2, 2).expertId_TK).toEqual(Int32Array.of(1, 1, 0, -1));
 });
 
 test('no expert goes over, none under capacity loses a slot, and what is kept is kept in place', () => {
-  const ids = fc.array(fc.integer({ min: -1, max: 4 }), { maxLength: 60 });
+  const rows = (k: number) => fc.array(fc.array(fc.integer({ min: -1, max: 4 }), { minLength: k, maxLength: k }));
+  const routed = fc.integer({ min: 1, max: 3 }).chain(k => fc.tuple(fc.constant(k), rows(k)));
   fc.assert(
-    fc.property(ids, fc.integer({ min: 1, max: 12 }), (list, capacity) => {
-      const before = Int32Array.from(list);
-      const { expertId_TK, dropped } = applyCapacity(before, 5, capacity);
+    fc.property(routed, fc.integer({ min: 1, max: 12 }), ([k, tokens], capacity) => {
+      const list = tokens.flat();
+      const { expertId_TK, dropped } = applyCapacity(Int32Array.from(list), k, 5, capacity);
       for (let e = 0; e < 5; e++) {
         const asked = list.filter(id => id === e).length;
         expect(expertId_TK.filter(id => id === e).length).toBe(Math.min(asked, capacity));
