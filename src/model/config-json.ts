@@ -30,7 +30,35 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
   };
 }
 
-/** The reverse. @throws UserError if the file describes another program's model */
+type Kind = 'number' | 'boolean' | 'object' | 'list' | 'number or null';
+
+/** Keys of ModelSpec that config.json has under the same name. */
+const SAME: Record<Exclude<keyof ModelSpec, 'layers' | 'numExperts'>, Kind> = {
+  hidden_size: 'number',
+  intermediate_size: 'number',
+  num_hidden_layers: 'number',
+  num_attention_heads: 'number',
+  num_key_value_heads: 'number',
+  rope_theta: 'number',
+  rms_norm_eps: 'number',
+  tie_word_embeddings: 'boolean',
+  initializer_range: 'number',
+  max_position_embeddings: 'number',
+  num_experts_per_tok: 'number',
+  norm_topk_prob: 'boolean',
+  shared_expert: 'boolean',
+  capacity_factor: 'number or null',
+  vocab_size: 'number',
+  router: 'object',
+};
+const OTHERS: Record<string, Kind> = {
+  mlp_only_layers: 'list',
+  num_experts: 'number',
+  languages: 'list',
+  expert_names: 'list',
+};
+
+/** The reverse. @throws UserError if the file describes another program's model, or a key is missing or of another kind */
 export function fromConfigJson(
   json: Record<string, unknown> | null,
   file: string,
@@ -39,41 +67,29 @@ export function fromConfigJson(
     throw new UserError(
       `${file}: model_type is '${json?.model_type}', this version reads '${MODEL_TYPE}' only; give a checkpoint that moe wrote.`,
     );
-  const numLayers = json.num_hidden_layers as number;
+  for (const [key, kind] of Object.entries({ ...SAME, ...OTHERS })) {
+    if (key in json && isOf(kind, json[key])) continue;
+    const found = key in json ? `is ${JSON.stringify(json[key])}, not a ${kind}` : 'is missing';
+    throw new UserError(`${file}: the key '${key}' ${found}; the checkpoint is damaged, use another one.`);
+  }
   const dense = new Set(json.mlp_only_layers as number[]);
-  const keys = [
-    'hidden_size',
-    'intermediate_size',
-    'num_hidden_layers',
-    'num_attention_heads',
-    'num_key_value_heads',
-    'rope_theta',
-    'rms_norm_eps',
-    'tie_word_embeddings',
-    'initializer_range',
-    'max_position_embeddings',
-    'num_experts_per_tok',
-    'norm_topk_prob',
-    'shared_expert',
-    'capacity_factor',
-    'vocab_size',
-    'router',
-  ] as const;
-  for (const key of [...keys, 'mlp_only_layers', 'num_experts', 'languages', 'expert_names'])
-    if (!(key in json))
-      throw new UserError(`${file}: the key '${key}' is missing; the checkpoint is damaged, use another one.`);
-  const picked = Object.fromEntries(keys.map(key => [key, json[key]]));
   const spec = {
-    ...picked,
+    ...Object.fromEntries(Object.keys(SAME).map(key => [key, json[key]])),
     numExperts: json.num_experts,
-    layers: Array.from({ length: numLayers }, (_, i) => (dense.has(i) ? 'dense' : 'moe')),
-  } as unknown as ModelSpec;
+    layers: Array.from({ length: json.num_hidden_layers as number }, (_, i) => (dense.has(i) ? 'dense' : 'moe')),
+  } as ModelSpec;
   const map = {
     languages: json.languages as Language[],
     numExperts: json.num_experts as number,
     expertNames: json.expert_names as string[],
   };
   return { spec, map };
+}
+
+function isOf(kind: Kind, value: unknown): boolean {
+  if (kind === 'list') return Array.isArray(value);
+  if (kind === 'object') return typeof value === 'object' && value !== null;
+  return kind === 'number or null' ? value === null || typeof value === 'number' : typeof value === kind;
 }
 
 /** Reads and checks a config.json. @throws UserError when it is missing, not JSON, or another program's */

@@ -87,6 +87,23 @@ test('another program’s model is refused with its name', () => {
   expect(messageOf(() => fromConfigJson(json, 'there/config.json'))).toMatch(/there\/config\.json.*qwen2/);
 });
 
+test('a key with a value of another kind is named with the value', () => {
+  const json = throughText(toConfigJson(toySpec(), toyMap, 39));
+  const wrong: Record<string, unknown> = {
+    hidden_size: '16',
+    tie_word_embeddings: 1,
+    capacity_factor: 'none',
+    router: null,
+    mlp_only_layers: 5,
+    languages: { xa: 0 },
+  };
+  for (const [key, value] of Object.entries(wrong)) {
+    const message = messageOf(() => fromConfigJson({ ...json, [key]: value }, 'config.json'));
+    expect(message).toContain(`'${key}' is ${JSON.stringify(value)}`);
+  }
+  expect(fromConfigJson({ ...json, capacity_factor: 2 }, 'config.json').spec.capacity_factor).toBe(2);
+});
+
 test('each missing key is named', () => {
   const json = throughText(toConfigJson(toySpec(), toyMap, 39));
   const needed = [

@@ -21,10 +21,6 @@ test('200 steps', async () => {
   });
   expect(memory.slice(2)).toEqual(Array(198).fill(memory[1]));
   const [early, late] = [resident_S.slice(4, 9), resident_S.slice(15)].map(some => Math.min(...some));
-  console.log(
-    resident_S.map(r => r / 2 ** 20),
-    (late - early) / 2 ** 20,
-  );
   expect(late - early).toBeLessThan(SLACK);
   expect(losses[199]).toBeLessThan(0.75 * losses[0]);
 });
