@@ -39,12 +39,13 @@ const alone = (model: Model, list: TokenDocument[]): number[][][] =>
 describe.each(['cpu', 'wasm'] as const)('documents on %s', backend => {
   beforeEach(() => selectBackend(backend).then(() => undefined));
 
-  test('a packed document has the logits that it has alone, within 1e-6 of the largest', () => {
+  test('a packed document has the logits that it has alone: every bit on cpu, within 1e-6 of the largest on wasm', () => {
     const model = toyModel();
     const packed = byDocument(model, toyBatches(documents, 2, 24), documents.length);
     const largest = Math.max(...packed.flat(2).map(Math.abs));
     expect(packed.map(rows => rows.length)).toEqual(documents.map(({ ids }) => ids.length));
-    expect(difference(packed.flat(2), alone(model, documents).flat(2)) / largest).toBeLessThan(1e-6);
+    const apart = difference(packed.flat(2), alone(model, documents).flat(2)) / largest;
+    expect(apart).toBeLessThanOrEqual(backend === 'cpu' ? 0 : 1e-6);
     disposeModel(model);
   });
 
