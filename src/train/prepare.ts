@@ -7,8 +7,9 @@ import { type Mixture, mixtureShares, paperDraw } from '../data/mixture.ts';
 import { openStream } from '../data/stream.ts';
 import { tokenizeDocuments } from '../data/tokenize.ts';
 import { createTokenizer, type TokenizerOptions } from '../data/tokenizer/index.ts';
-import type { BatchStream, Corpus, CursorState, Split, TokenDocument, Tokenizer } from '../data/types.ts';
+import type { BatchStream, Corpus, CursorState, Document, Split, TokenDocument, Tokenizer } from '../data/types.ts';
 import { readUserText } from '../data/user.ts';
+import { UserError } from '../errors.ts';
 
 export interface Prepared {
   corpus: Corpus;
@@ -16,12 +17,13 @@ export interface Prepared {
   documents: Record<Split, TokenDocument[]>;
   /** UTF-8 bytes of a document's text, by document id. */
   bytes: Map<string, number>;
-  /** Training bytes by language id; 0 marks a zero-text language. */
+  /** Training bytes by language id, words of `intl` included. */
   trainingBytes: Float64Array;
   zeroText: Set<string>;
 }
 
-/** @param tokenizer a saved one (resume); otherwise it is trained on, or read as the configuration says */
+/** Corpus, tokenizer and token documents of a configuration. Throws UserError when no text is for training or for validation.
+ *  @param saved the tokenizer of a checkpoint; otherwise one is trained on the training text, or read, as configured */
 export async function prepare(config: Config, map: FamilyMap, saved?: Tokenizer): Promise<Prepared> {
   const own = (await Promise.all(config.data.files.map(file => readUserText(file, map.languages)))).flat();
   const corpus = loadCorpus(map.languages, {
@@ -29,6 +31,7 @@ export async function prepare(config: Config, map: FamilyMap, saved?: Tokenizer)
     own,
     allowMissing: config.data.allow_missing,
   });
+  for (const split of ['train', 'validation'] as const) requireText(split, corpus.documents);
   const train = corpus.documents.filter(document => document.split === 'train');
   const tokenizer = saved ?? createTokenizer(tokenizerOptions(config.tokenizer), train);
   const bytes = new Map(corpus.documents.map(({ id, text }) => [id, Buffer.byteLength(text)]));
@@ -43,6 +46,15 @@ export async function prepare(config: Config, map: FamilyMap, saved?: Tokenizer)
   for (const { language, id } of documents.train) trainingBytes[language] += bytes.get(id) ?? 0;
   const zeroText = zeroTextLanguages(corpus.documents, map.languages);
   return { corpus, tokenizer, documents, bytes, trainingBytes, zeroText };
+}
+
+/** Without training text there is nothing to learn, without validation text every held-out loss would be the mean of nothing. */
+function requireText(split: Split, documents: Document[]): void {
+  if (documents.some(document => document.split === split)) return;
+  throw new UserError(
+    `none of the ${documents.length} documents is ${split} text; mark some with "split": "${split}", or leave "split" out ` +
+      'and give at least 60 per language, of which about 1 in 20 is then held out for validation and 1 in 20 for test.',
+  );
 }
 
 function tokenizerOptions(wanted: Config['tokenizer']): TokenizerOptions {
