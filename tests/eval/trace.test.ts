@@ -1,4 +1,5 @@
 // The trace says of every routed slot whose token it was, and says nothing of padding.
+import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Trace } from '../../routing/trace.ts';
 import type { Routing } from '../../routing/types.ts';
@@ -51,6 +52,22 @@ describe('trace', () => {
     expect(columns.expert.length).toBe(2 * 2 * documents.reduce((sum, { ids }) => sum + ids.length, 0));
     expect([...new Set(columns.step)]).toEqual([7]);
     expect(columns.language).toEqual(columns.document.map(d => documents[d].language));
+    disposeModel(model);
+  });
+
+  test('whatever the lengths, each row names the token that stands at its position, each position once', async () => {
+    const model = toyModel({ model: { num_hidden_layers: 1, moe_layers: 'all', num_experts_per_tok: 1 } });
+    const lengths = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(lengths, async sizes => {
+        const list = toyDocuments(sizes, sizes.join());
+        const { document, position, token } = (await record(model, list)).columns;
+        const rows = [...token.keys()].map(i => `${document[i]} ${position[i]} ${token[i]}`);
+        const expected = list.flatMap(({ ids }, d) => [...ids].map((id, i) => `${d} ${i} ${id}`));
+        expect(rows.sort()).toEqual(expected.sort());
+      }),
+      { numRuns: 25, seed: 50 },
+    );
     disposeModel(model);
   });
 

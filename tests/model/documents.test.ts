@@ -1,4 +1,5 @@
 // What a token may depend on: its own document and nothing else, whatever it was packed with and however it was computed.
+import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RouterKind } from '../../routing/types.ts';
 import type { Batch, TokenDocument } from '../../src/data/types.ts';
@@ -111,6 +112,20 @@ describe.each(['cpu', 'wasm'] as const)('documents on %s', backend => {
     expect(best(found)).toEqual(best(expected));
     disposeModel(model);
   });
+});
+
+test('whatever the lengths, rows and row length, a packed document has the bits that it has alone', async () => {
+  await selectBackend('cpu');
+  const model = toyModel();
+  const lengths = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 6 });
+  fc.assert(
+    fc.property(lengths, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 10, max: 20 }), (sizes, rows, sequence) => {
+      const list = toyDocuments(sizes, sizes.join());
+      expect(byDocument(model, toyBatches(list, rows, sequence), list.length)).toEqual(alone(model, list));
+    }),
+    { numRuns: 15, seed: 50 },
+  );
+  disposeModel(model);
 });
 
 /** Three sequences, the last one with up to four positions of padding on its left, and any columns of them. */
