@@ -9,10 +9,7 @@ export class Interrupted extends Error {
 export async function withInterrupt<T>(work: (stopAsked: () => boolean) => Promise<T>): Promise<T> {
   let asked = false;
   const listen = (): void => {
-    if (asked) {
-      if (process.stderr.isTTY) process.stderr.write('\x1b[?25h'); // the progress bar hides the cursor
-      process.exit(130);
-    }
+    if (asked) process.exit(130);
     asked = true;
     process.stderr.write('\nStopping after this step, then saving (once more to stop at once).\n');
   };

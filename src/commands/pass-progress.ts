@@ -1,21 +1,15 @@
 // Progress of a pass over documents: a bar on a terminal, nothing elsewhere (a pass takes seconds).
-import { SingleBar } from 'cli-progress';
+import { barLine, duration, redraw } from '../train/progress.ts';
 
 export function passProgress(silent: boolean): { update: (done: number, total: number) => void; stop: () => void } {
-  if (silent || !process.stderr.isTTY) return { update: () => {}, stop: () => {} };
-  const bar = new SingleBar({
-    format: '{bar} {value}/{total} batches · {eta} s left',
-    barsize: 24,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-  });
-  let started = false;
+  const stream = process.stderr;
+  if (silent || !stream.isTTY) return { update: () => {}, stop: () => {} };
+  const start = performance.now();
   return {
     update(done, total) {
-      if (!started) bar.start(total, 0);
-      started = true;
-      bar.update(done);
+      const left = ((performance.now() - start) / 1000 / done) * (total - done);
+      redraw(stream, barLine(done, total, `${duration(left)} left`, stream.columns));
     },
-    stop: () => bar.stop(),
+    stop: () => redraw(stream, ''),
   };
 }

@@ -1,7 +1,9 @@
 // Progress for people: a bar on a terminal, plain lines every few seconds elsewhere, nothing when silent.
 // Shows loss, tokens per second, time left and the load of each expert as a row of small bars. Clock and stream are
 // arguments; speed is taken over the most recent steps, as the first ones (compilation) and old phases mislead.
-import { SingleBar } from 'cli-progress';
+
+/** A stream that may be a terminal, with its width then. */
+export type Terminal = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
 
 export interface ProgressReport {
   /** Steps done. */
@@ -19,7 +21,7 @@ export interface ProgressSettings {
   /** Steps done before (resume). */
   from: number;
   /** Usually stderr: stdout stays free for results. */
-  stream: NodeJS.WritableStream & { isTTY?: boolean };
+  stream: Terminal;
   /** Milliseconds, any origin. */
   clock: () => number;
   /** True for --json and --quiet. */
@@ -85,25 +87,43 @@ export function describe(report: ProgressReport, speed: Speed | null, total: num
 
 const silence: Progress = { update() {}, say() {}, stop() {} };
 
+/** `██████░░ 20/50 · words` within `columns`: the bar takes 6 to 24 columns, whatever the words leave. */
+export function barLine(done: number, total: number, words: string, columns: number): string {
+  const rest = ` ${done}/${total} · ${words}`;
+  const size = Math.min(24, Math.max(6, columns - 1 - rest.length));
+  const full = Math.round((size * done) / total);
+  return ('█'.repeat(full) + '░'.repeat(size - full) + rest).slice(0, columns - 1);
+}
+
+/** A line of a terminal that is drawn over itself. */
+export const redraw = (stream: Terminal, line: string): void => void stream.write(`\r\x1b[K${line}`);
+
+/** At most ten drawings a second. */
+const DRAW_EVERY = 100;
+
 function createBar({ total, from, stream, clock }: ProgressSettings): Progress {
   const measure = createSpeedometer();
-  // No gracefulExit: Ctrl-C belongs to the run, which saves a checkpoint first.
-  const bar = new SingleBar({
-    format: '{bar} {value}/{total} · {words}',
-    barsize: 24,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    hideCursor: true,
-    stream,
-  });
-  bar.start(total, from, { words: 'starting' });
+  let [step, words] = [from, 'starting'];
+  let drawn = Number.NEGATIVE_INFINITY;
+  const draw = (): void => {
+    redraw(stream, barLine(step, total, words, stream.columns ?? 80));
+    drawn = clock();
+  };
+  draw();
   return {
     update(report) {
-      const speed = measure(clock(), report.step, report.tokens);
-      bar.update(report.step, { words: describe(report, speed, total) });
+      words = describe(report, measure(clock(), report.step, report.tokens), total);
+      step = report.step;
+      if (clock() - drawn >= DRAW_EVERY || step === total) draw();
     },
-    say: line => void stream.write(`\r\x1b[K${line}\n`),
-    stop: () => bar.stop(),
+    say(line) {
+      redraw(stream, `${line}\n`);
+      draw();
+    },
+    stop() {
+      draw();
+      stream.write('\n');
+    },
   };
 }
 

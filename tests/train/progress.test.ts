@@ -1,6 +1,13 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { createProgress, createSpeedometer, duration, sparkline, describe as words } from '../../src/train/progress.ts';
+import {
+  barLine,
+  createProgress,
+  createSpeedometer,
+  duration,
+  sparkline,
+  describe as words,
+} from '../../src/train/progress.ts';
 
 function paper(isTTY: boolean) {
   const stream = Object.assign(new PassThrough(), { isTTY, columns: 120 });
@@ -58,17 +65,28 @@ describe('progress', () => {
     ]);
   });
 
-  it('on a terminal: one bar with the words of the last report', () => {
+  it('on a terminal: one bar with the words of the last report, drawn again under what is said', () => {
     const { stream, text } = paper(true);
-    const listeners = process.listenerCount('SIGINT');
-    const progress = createProgress({ total: 50, from: 10, stream, clock: () => 0, silent: false, every: 10 });
+    let now = 0;
+    const progress = createProgress({ total: 50, from: 10, stream, clock: () => now, silent: false, every: 10 });
     progress.update(report(20));
     progress.say('validation 3.0');
+    now = 99;
+    progress.update(report(21));
     progress.stop();
-    const shown = text();
-    expect(shown).toContain('20/50 · loss 3.2101 · experts ▃▁▅█');
-    expect(shown).toContain('\r\x1b[Kvalidation 3.0\n');
-    expect(process.listenerCount('SIGINT')).toBe(listeners);
+    const [start, empty, ...lines] = text().split('\r\x1b[K');
+    expect([start, empty]).toEqual(['', `${'█'.repeat(5)}${'░'.repeat(19)} 10/50 · starting`]);
+    expect(lines).toEqual([
+      'validation 3.0\n',
+      `${'█'.repeat(10)}${'░'.repeat(14)} 20/50 · loss 3.2101 · experts ▃▁▅█`,
+      `${'█'.repeat(10)}${'░'.repeat(14)} 21/50 · loss 3.2101 · 1010 tokens/s · 3 s left · experts ▃▁▅█\n`,
+    ]);
+  });
+
+  it('the bar gives way to the words, and the line to the terminal', () => {
+    expect(barLine(3, 6, 'loss 1', 80)).toBe(`${'█'.repeat(12)}${'░'.repeat(12)} 3/6 · loss 1`);
+    expect(barLine(3, 6, 'loss 1', 30)).toBe(`${'█'.repeat(8)}${'░'.repeat(8)} 3/6 · loss 1`);
+    expect(barLine(3, 6, 'loss 1', 12)).toBe('███░░░ 3/6 ');
   });
 
   it('silent means silent', () => {
