@@ -1,17 +1,30 @@
 // Alluvial picture: languages → experts of each MoE layer in turn. Ribbons are measured flows (M13), never products of
 // margins; hue = family of the token's language; strong colour = into that family's own expert, pale = into another one.
 // Each language with tokens has the same height. Small ribbons are merged into grey, their total is printed.
-import { type ColumnTable, from } from 'arquero';
-import { sankey } from 'd3-sankey';
+// What flows stands in ribbons.ts, where it stands in flow-layout.ts; here it is drawn and explained.
+import type { ColumnTable } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import type { FlowRow } from '../flow.ts';
 import { familiesOf } from '../table.ts';
 import { type Averaging, shareRows } from '../usage.ts';
 import { expertFamilies, familyHues, type Provenance, provenance, zeroTextNote } from './caption.ts';
-import { barycentreOrder } from './order.ts';
-import { mix, REST, rankColour } from './palette.ts';
 import {
-  apart,
+  type Box,
+  columnHeight,
+  FIRST_X,
+  LAST_X,
+  labelPlaces,
+  layout,
+  massOf,
+  type Placed,
+  pitchOf,
+  rowTops,
+  TOP,
+  WIDTH,
+} from './flow-layout.ts';
+import { mix, REST, rankColour } from './palette.ts';
+import { csvOf, expertOrders, KEPT_OF_GROUP, mergeSmall, type Ribbon, ribbonsOf } from './ribbons.ts';
+import {
   canvas,
   FAINT,
   type Figure,
@@ -35,33 +48,8 @@ export interface FlowOptions {
   cut?: number;
 }
 
-const WIDTH = 1200;
-const TOP = 132;
-const LEAST_PITCH = 16.5;
-const LEAST_HEIGHT = 560;
-const FAMILY_GAP = 11;
-const FIRST_X = 286;
-const LAST_X = WIDTH - 196;
 // With more layers than this, experts between the ends carry their number instead of a name.
 const MOST_LABELLED = 3;
-const LABEL_GAP = 31;
-const KEPT_OF_GROUP = 0.1;
-
-/** A ribbon: mass of one family's languages (a single language in the first stage) between two nodes. */
-export interface Ribbon {
-  stage: number;
-  source: number;
-  target: number;
-  /** Index of the family, −1 when merged. */
-  family: number;
-  value: number;
-  own: boolean;
-}
-interface Node {
-  id: string;
-  column: number;
-  row: number;
-}
 
 /**
  * Draws 1 or more MoE layers. `gateUsage` is the usage table of the gate view, `flows` the M13 table between the drawn
@@ -110,164 +98,6 @@ function flowTitle(languages: TraceLanguage[], first: Map<string, Float64Array |
   const of = families === languages.length ? '' : ` of ${families} families`;
   return `How ${flowing} languages${of} flow through the experts of ${where}`;
 }
-
-/** Unmerged ribbons: stage 0 per language and expert, later stages per family and pair of experts. Each stage sums to 1. */
-function ribbonsOf(
-  languages: TraceLanguage[],
-  first: Map<string, Float64Array | null>,
-  flows: FlowRow[],
-  layers: number[],
-  header: TraceHeader,
-): Ribbon[] {
-  const families = familiesOf(header);
-  const familyOf = new Map(languages.map(l => [l.code, families.indexOf(l.family)]));
-  const owned = new Set(languages.map(l => `${families.indexOf(l.family)} ${l.expert}`));
-  const n = languages.filter(l => first.get(l.code)).length;
-  const ribbons: Ribbon[] = languages.flatMap((language, source) => {
-    const q = first.get(language.code);
-    const family = families.indexOf(language.family);
-    return Array.from(q ?? [], (share, target): Ribbon => {
-      return { stage: 0, source, target, family, value: share / n, own: target === language.expert };
-    });
-  });
-  const later = new Map<string, Ribbon>();
-  for (const { from, source, target, group, flow } of flows) {
-    const family = familyOf.get(group) ?? 0;
-    const stage = layers.indexOf(from) + 1;
-    const key = `${stage} ${source} ${target} ${family}`;
-    const ribbon = later.get(key) ?? { stage, source, target, family, value: 0, own: owned.has(`${family} ${target}`) };
-    later.set(key, { ...ribbon, value: ribbon.value + flow / n });
-  }
-  return [...ribbons, ...later.values()].filter(ribbon => ribbon.value > 0);
-}
-
-function expertOrders(
-  all: Ribbon[],
-  rows: number,
-  E: number,
-  layers: number,
-  order: 'barycentre' | 'fixed',
-): number[][] {
-  const links = Array.from({ length: layers }, (_, stage) =>
-    Array.from({ length: stage === 0 ? rows : E }, () => new Array<number>(E).fill(0)),
-  );
-  for (const { stage, source, target, value } of all) links[stage][source][target] += value;
-  return order === 'fixed' ? links.map(link => link[0].map((_, e) => e)) : barycentreOrder(links);
-}
-
-/** Merges what is under `cut` of the layer and under a tenth of its group into grey; says how much that is per stage. */
-function mergeSmall(all: Ribbon[], cut: number, rows: number): { ribbons: Ribbon[]; rest: number[] } {
-  const group = (r: Ribbon) => (r.stage === 0 ? r.source : rows * r.stage + r.family);
-  const mass = new Map<number, number>();
-  for (const r of all) mass.set(group(r), (mass.get(group(r)) ?? 0) + r.value);
-  const rest: number[] = [];
-  const merged = new Map<string, Ribbon>();
-  const kept: Ribbon[] = [];
-  for (const r of all) {
-    rest[r.stage] ??= 0;
-    if (r.value >= cut || r.value >= KEPT_OF_GROUP * mass.get(group(r))!) {
-      kept.push(r);
-      continue;
-    }
-    rest[r.stage] += r.value;
-    const key = `${r.stage} ${r.source} ${r.target}`;
-    const value = (merged.get(key)?.value ?? 0) + r.value;
-    merged.set(key, { ...r, family: -1, own: false, value });
-  }
-  return { ribbons: [...merged.values(), ...kept], rest };
-}
-
-interface Box {
-  node: Node;
-  x0: number;
-  x1: number;
-  y0: number;
-  y1: number;
-}
-interface Placed extends Ribbon {
-  x0: number;
-  x1: number;
-  y0: number;
-  y1: number;
-  width: number;
-}
-
-/** d3-sankey sizes and stacks the ribbons; the rows of each column are spread here, because languages need label room. */
-function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: number[][], layers: number) {
-  const n = new Set(ribbons.filter(r => r.stage === 0).map(r => r.source)).size;
-  const rank = (column: number, row: number) => (column === 0 ? row : orders[column - 1].indexOf(row));
-  const sorted = [...ribbons].sort(
-    (a, b) =>
-      a.stage - b.stage ||
-      rank(a.stage, a.source) - rank(b.stage, b.source) ||
-      rank(a.stage + 1, a.target) - rank(b.stage + 1, b.target) ||
-      a.family - b.family,
-  );
-  const links = sorted.map(r => ({
-    ...r,
-    source: `${r.stage} ${r.source}`,
-    target: `${r.stage + 1} ${r.target}`,
-    ribbon: r,
-  }));
-  const experts = orders.flatMap((order, i) => order.map(e => `${i + 1} ${e}`));
-  const used = [...new Set([...links.map(link => link.source), ...experts])];
-  const nodes: Node[] = used.map(id => ({ id, column: Number(id.split(' ')[0]), row: Number(id.split(' ')[1]) }));
-  nodes.sort((a, b) => a.column - b.column || rank(a.column, a.row) - rank(b.column, b.row));
-  const plan = sankey<Node, (typeof links)[number]>()
-    .nodeId(node => node.id)
-    .nodeAlign(node => node.column)
-    .nodeSort(null)
-    .linkSort(null)
-    .nodePadding(0)
-    .nodeWidth(14)
-    .extent([
-      [FIRST_X, TOP],
-      [LAST_X, TOP + n * massOf(languages)],
-    ]);
-  const graph = plan({ nodes, links });
-  spread(graph.nodes as unknown as (Node & Box)[], languages, layers);
-  plan.update(graph);
-  const boxes = graph.nodes.map(node => ({ node, x0: node.x0!, x1: node.x1!, y0: node.y0!, y1: node.y1! }));
-  const placed = graph.links.map(link => {
-    const [from, to] = [link.source as unknown as Box, link.target as unknown as Box];
-    return { ...link.ribbon, x0: from.x1, x1: to.x0, y0: link.y0!, y1: link.y1!, width: link.width! };
-  });
-  return { nodes: boxes as Box[], ribbons: placed as Placed[] };
-}
-
-/** Moves the boxes of a column apart: languages to their label rows, experts evenly over the same height. */
-function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: number): void {
-  const tops = rowTops(languages);
-  const total = columnHeight(languages);
-  for (let column = 0; column <= layers; column++) {
-    const mine = boxes.filter(box => box.column === column);
-    const mass = mine.reduce((sum, box) => sum + box.y1 - box.y0, 0);
-    const gap = mine.length > 1 ? (total - mass) / (mine.length - 1) : 0;
-    let y = TOP;
-    for (const box of mine) {
-      const height = box.y1 - box.y0;
-      box.y0 = column === 0 ? tops[box.row] + (pitchOf(languages) - height) / 2 : y;
-      box.y1 = box.y0 + height;
-      if (column === 0) box.x1 = box.x0 + 6;
-      y += height + gap;
-    }
-  }
-}
-
-/** Height of a language's row; few languages spread over the least height, so that expert labels find room. */
-const pitchOf = (languages: TraceLanguage[]): number => Math.max(LEAST_PITCH, LEAST_HEIGHT / languages.length);
-/** Height of a language's mass inside its row. */
-const massOf = (languages: TraceLanguage[]): number => Math.min(pitchOf(languages) - 2.5, 30);
-
-function rowTops(languages: TraceLanguage[]): number[] {
-  let y = TOP;
-  return languages.map((language, i) => {
-    if (i > 0 && languages[i - 1].family !== language.family) y += FAMILY_GAP;
-    y += pitchOf(languages);
-    return y - pitchOf(languages);
-  });
-}
-const columnHeight = (languages: TraceLanguage[]): number => rowTops(languages).at(-1)! + pitchOf(languages) - TOP;
 
 function drawRibbon(root: Mark, { x0, x1, y0, y1, width, family, own }: Placed, hues: string[]): void {
   const middle = (x0 + x1) / 2;
@@ -349,18 +179,6 @@ function drawExperts(root: Mark, boxes: Box[], all: Ribbon[], layers: number[], 
   }
 }
 
-/** Middle of each expert's label: at its box, but never on the neighbour's. */
-function labelPlaces(boxes: Box[]): Map<string, number> {
-  const places = new Map<string, number>();
-  for (const column of new Set(boxes.map(box => box.node.column))) {
-    const mine = boxes.filter(box => box.node.column === column);
-    const middles = mine.map(({ y0, y1 }) => (y0 + y1) / 2);
-    const moved = apart(middles, LABEL_GAP, TOP + 9, mine.at(-1)!.y1 + 4);
-    for (const [i, { node }] of mine.entries()) places.set(node.id, moved[i]);
-  }
-  return places;
-}
-
 function drawHeads(
   root: Mark,
   layers: number[],
@@ -414,17 +232,4 @@ function drawNotes(root: Mark, y: number, rest: number[], cut: number, layers: n
     `Grey merges flows under ${percent(cut)} of all flow and under ${percent(KEPT_OF_GROUP)} of their language or family: ${merged}. ` +
     zeroTextNote(header);
   paragraph(root, 16, y + 34, WIDTH - 32, note.trim(), { fill: FAINT, size: 11.5 });
-}
-
-function csvOf(all: Ribbon[], languages: TraceLanguage[], layers: number[], header: TraceHeader): string {
-  const families = familiesOf(header);
-  const rows = all.map(r => ({
-    from: r.stage === 0 ? 'language' : `layer ${layers[r.stage - 1]}`,
-    source: r.stage === 0 ? languages[r.source].code : header.expertNames[r.source],
-    to: `layer ${layers[r.stage]}`,
-    target: header.expertNames[r.target],
-    family: families[r.family],
-    flow: r.value,
-  }));
-  return from(rows).toCSV();
 }
