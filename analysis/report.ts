@@ -39,7 +39,7 @@ ${percent(header.expertsPerToken / header.numExperts)} for a router without pref
 <tbody>
 ${languages.map(languageRow).join('\n')}
 </tbody></table>
-<footer><p>Numbers: metrics.json and the CSV file beside each figure. ‡ no training text.</p></footer>
+<footer><p>Numbers: metrics.json and the CSV file beside each figure. ‡ zero-text: trained on no running text.</p></footer>
 </body>
 </html>
 `;

@@ -34,10 +34,10 @@ export function provenance({ header, step, tokens, documents }: Provenance, view
   return `View: ${VIEW_WORDS[view]}; ${weight}. Model ${header.model}, run ${header.run}${at}; ${routing}. ${counted}.`;
 }
 
-/** Footnote on languages without training text; empty when there is none. */
+/** Footnote on zero-text languages: no running text in training, at most words such as names of days. Empty when none. */
 export function zeroTextNote(header: TraceHeader): string {
   const names = header.languages.filter(l => l.trainingBytes === 0).map(l => l.name);
-  return names.length === 0 ? '' : `‡ no training text: ${names.join(', ')}.`;
+  return names.length === 0 ? '' : `‡ zero-text, trained on no running text: ${names.join(', ')}.`;
 }
 
 /** At most `most` layers: all if they fit, else evenly spread with the first and the last. */

@@ -6,7 +6,7 @@ import type { FlowRow } from '../flow.ts';
 import { familiesOf } from '../table.ts';
 import { barycentreOrder } from './order.ts';
 
-/** Ribbons this strong within their language or family are never merged. */
+/** A ribbon with this share of its language or family is never merged. */
 export const KEPT_OF_GROUP = 0.1;
 
 /** A ribbon: mass of one family's languages (a single language in the first stage) between two nodes. */

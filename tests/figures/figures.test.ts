@@ -53,7 +53,7 @@ describe('every picture', () => {
       for (const { name: language, trainingBytes } of trace.header.languages) {
         expect(named(name).svg).toContain(`>${language}${trainingBytes === 0 ? ' ‡' : ''}</text>`);
       }
-      expect(named(name).svg).toContain('‡ no training text: Dogri, Sorani Kurdish.');
+      expect(named(name).svg).toContain('‡ zero-text, trained on no running text: Dogri, Sorani Kurdish.');
     }
   });
   it('turns into a PNG', () => {
