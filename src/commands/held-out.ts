@@ -6,6 +6,7 @@ import type { FamilyMap } from '../config/families.ts';
 import { loadConfig } from '../config/load.ts';
 import { type Config, configSchema } from '../config/schema.ts';
 import type { Split, TokenDocument } from '../data/types.ts';
+import { UserError } from '../errors.ts';
 import { type OpenedModel, openModel } from '../train/open.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { findCheckpoint } from './runs.ts';
@@ -58,4 +59,11 @@ export function passShape({ config, tokenizer }: HeldOut): { batch: number; sequ
   return { batch: config.train.batch_size, sequence: config.data.sequence_length, padId: tokenizer.eosId };
 }
 
-export const documentsOf = ({ prepared }: HeldOut, split: Split): TokenDocument[] => prepared.documents[split];
+/** @throws UserError when that part of the text is empty */
+export function documentsOf({ prepared }: HeldOut, split: Split): TokenDocument[] {
+  const documents = prepared.documents[split];
+  if (documents.length > 0) return documents;
+  throw new UserError(
+    `the text has no ${split} part; add more documents, or give some rows of your own text "split": "${split}".`,
+  );
+}

@@ -20,7 +20,7 @@ import { openModel } from '../train/open.ts';
 import { type Prepared, prepare, trainingMixture } from '../train/prepare.ts';
 import { createProgress } from '../train/progress.ts';
 import { requireSameConfig } from '../train/resume.ts';
-import { disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
+import { denseSteps, disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
 import { environment } from './environment.ts';
 import { Interrupted, withInterrupt } from './interrupt.ts';
 import { createOutput, type Output, table, thousands } from './output.ts';
@@ -138,6 +138,7 @@ function announce(out: Output, { config, map }: Loaded, backend: Selection): voi
     `  MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}; routing ${config.router.train_mode} in training, ${config.router.inference_mode} at inference`,
   );
   out.say(`  backend ${backend.name}: ${backend.why}`);
+  out.say('  reading the text and making the tokenizer …');
 }
 
 function say(out: Output, { config, map }: Loaded, prepared: Prepared, runDir: string, state: RunState): void {
@@ -145,7 +146,6 @@ function say(out: Output, { config, map }: Loaded, prepared: Prepared, runDir: s
   const count = (split: 'train' | 'validation'): string =>
     thousands(documents[split].reduce((sum, { ids }) => sum + ids.length, 0));
   sayMixture(out, config, prepared, map);
-  const { total, active } = countParameters(state.model.spec);
   out.say(
     `  text: ${count('train')} training tokens, ${count('validation')} held out; vocabulary ${thousands(tokenizer.vocabSize)}`,
   );
@@ -156,8 +156,18 @@ function say(out: Output, { config, map }: Loaded, prepared: Prepared, runDir: s
         .map(l => `${l.name} (${l.code})`)
         .join(', ')}`,
     );
-  out.say(`  ${state.phase} model now: ${thousands(total)} parameters, ${thousands(active)} active per token`);
+  out.say(`  model: ${sizes(config, map, state)}`);
   out.say(`  run folder ${runDir}, ${state.step === 0 ? 'from step 0' : `resumed at step ${state.step}`}`);
+}
+
+/** Parameters now, and after the experts are grown. */
+function sizes(config: Config, map: FamilyMap, { phase, model: { spec } }: RunState): string {
+  const grown = modelSpec(config.model, config.router, map, spec.vocab_size);
+  const { total, active } = countParameters(grown);
+  const sparse = `${thousands(total)} parameters, ${thousands(active)} active per token`;
+  if (phase === 'sparse') return sparse;
+  const dense = `dense, ${thousands(countParameters(spec).total)} parameters`;
+  return grown.layers.includes('moe') ? `${dense}, for ${denseSteps(config)} steps; then ${sparse}` : dense;
 }
 
 /** How often the most repeated language is read, and whether that is more than asked. */
