@@ -11,10 +11,28 @@ export interface Output {
 export function createOutput(json: boolean): Output {
   const people = json ? process.stderr : process.stdout;
   return {
-    say: line => void people.write(`${line}\n`),
+    say: line => void people.write(`${people.isTTY ? wrapped(line, people.columns) : line}\n`),
     result: value => void (json && process.stdout.write(`${JSON.stringify(value)}\n`)),
     json,
   };
+}
+
+/** Sentences broken at spaces, the rest indented by two more; a line with gaps is part of a table and stays as it is. */
+export function wrapped(text: string, columns: number): string {
+  return text
+    .split('\n')
+    .map(line => {
+      const indent = /^ */.exec(line)![0];
+      if (line.length <= columns || /\S {2,}\S/.test(line)) return line;
+      const lines = [''];
+      for (const word of line.trim().split(' ')) {
+        const last = lines.at(-1)!;
+        if (last !== '' && indent.length + 2 + last.length + 1 + word.length > columns) lines.push(word);
+        else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`;
+      }
+      return indent + lines.join(`\n${indent}  `);
+    })
+    .join('\n');
 }
 
 /** Rows as an aligned table: numbers to the right, words to the left. */

@@ -119,9 +119,7 @@ async function look(state: RunState, context: LoopContext, sample: TokenDocument
       Object.entries(free.byFamily).map(([name, of]) => [`validation_family/${name}`, of.languageMean]),
     ),
   });
-  const withIds = given
-    ? `, ${given.all.languageMean.toFixed(4)} with language ids given (gap ${gap!.toFixed(4)})`
-    : '';
+  const withIds = given ? `, with ids ${given.all.languageMean.toFixed(4)} (gap ${gap!.toFixed(4)})` : '';
   progress.say(`step ${step}: held-out loss ${free.all.languageMean.toFixed(4)} nats per token${withIds}.`);
   return seen;
 }
