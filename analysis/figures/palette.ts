@@ -1,16 +1,17 @@
-// Colours. Hue = family (Okabe–Ito, told apart by the common colour-vision deficiencies); amount = cividis, monotone in
-// lightness, so it survives grey print; neutral grey = what is merged or absent. Every hue is doubled by a label.
+// Colours. Hue = family: Okabe–Ito, with Tol's dark red for its black, since grey means merged; told apart by the common
+// colour-vision deficiencies. Amount = cividis, monotone in lightness, so it survives grey print; neutral grey = what is merged
+// or absent. Every hue is doubled by a label.
 import { scaleLinear } from 'd3-scale';
 
 // By family size: the largest family, which fills most of a picture, gets blue; yellow, the weakest on paper, comes last.
-const OKABE_ITO = ['#0072B2', '#4D4D4D', '#E69F00', '#CC79A7', '#56B4E9', '#009E73', '#D55E00', '#F0E442'];
+const HUES = ['#0072B2', '#661100', '#E69F00', '#CC79A7', '#56B4E9', '#009E73', '#D55E00', '#F0E442'];
 export const REST = '#BDBDBD';
 export const EMPTY = '#F2F2F2';
 
 /** Colour by rank of size, from 0; beyond eight the hues come again, lighter. */
 export function rankColour(index: number): string {
-  const hue = OKABE_ITO[index % OKABE_ITO.length];
-  const round = Math.floor(index / OKABE_ITO.length);
+  const hue = HUES[index % HUES.length];
+  const round = Math.floor(index / HUES.length);
   return round === 0 ? hue : mix(hue, '#FFFFFF', Math.min(0.35 * round, 0.7));
 }
 

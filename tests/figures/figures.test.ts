@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { analyze, study } from '../../analysis/analyze.ts';
 import { flowPicture } from '../../analysis/figures/flow.ts';
 import { barycentreOrder, crossings } from '../../analysis/figures/order.ts';
-import { amount, inkOn, luminance, rankColour } from '../../analysis/figures/palette.ts';
+import { amount, inkOn, luminance, mix, REST, rankColour } from '../../analysis/figures/palette.ts';
 import { toPng } from '../../analysis/figures/png.ts';
 import { apart, percent, wrap } from '../../analysis/figures/svg.ts';
 import { flow } from '../../analysis/flow.ts';
@@ -147,6 +147,42 @@ describe('colour and words', () => {
   it('families differ, also beyond eight', () => {
     const colours = Array.from({ length: 16 }, (_, i) => rankColour(i));
     expect(new Set(colours).size).toBe(16);
+  });
+  it('seven families and merged grey stay apart for people without red, green or blue cones', () => {
+    // Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB; distances in CIELAB, where 2.3 is just noticeable.
+    const cones = [
+      [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
+      [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
+      [1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.3039],
+      [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    ];
+    const times = (m: number[], v: number[]) => [0, 3, 6].map(i => m[i] * v[0] + m[i + 1] * v[1] + m[i + 2] * v[2]);
+    const lab = (hex: string, seen: number[]) => {
+      const channels = [1, 3, 5].map(i => Number.parseInt(hex.slice(i, i + 2), 16) / 255);
+      const rgb = times(
+        seen,
+        channels.map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)),
+      );
+      const clipped = rgb.map(v => Math.min(1, Math.max(0, v)));
+      const xyz = times([0.4124, 0.3576, 0.1805, 0.2126, 0.7152, 0.0722, 0.0193, 0.1192, 0.9505], clipped);
+      const [x, y, z] = [xyz[0] / 0.9505, xyz[1], xyz[2] / 1.089].map(t =>
+        t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116,
+      );
+      return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+    };
+    const strong = Array.from({ length: 7 }, (_, i) => rankColour(i));
+    const pale = strong.map(hue => mix('#FFFFFF', hue, 0.34)); // as ribbons into another family's expert are drawn
+    const merged = mix('#FFFFFF', REST, 0.4);
+    const nearest = (colours: string[]) =>
+      Math.min(
+        ...cones.flatMap(seen =>
+          colours.flatMap((a, i) =>
+            colours.slice(i + 1).map(b => Math.hypot(...lab(a, seen).map((v, n) => v - lab(b, seen)[n]))),
+          ),
+        ),
+      );
+    expect(nearest(strong)).toBeGreaterThan(15);
+    for (const hue of pale) expect(nearest([hue, merged])).toBeGreaterThan(2 * 2.3);
   });
   it('labels are pushed apart, inside their limits', () => {
     expect(apart([0, 1, 50, 60], 10, 2, 62)).toEqual([2, 12, 50, 60]);
