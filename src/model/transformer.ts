@@ -78,19 +78,19 @@ function runLayer(
   const names = [...model.weights.keys()].filter(name => name.startsWith(prefix));
   const inputs = [x_TD, ...names.map(name => model.weights.get(name)!)];
   let told = options;
-  const run = (x: Tensor, ...rest: Tensor[]): LayerResult => {
-    const own = new Map(names.map((name, i) => [name.slice(prefix.length), rest[i]]));
+  const run = (x: Tensor, tensors: Tensor[]): LayerResult => {
+    const own = new Map(names.map((name, i) => [name.slice(prefix.length), tensors[i]]));
     const out = block(model, layer, x as Tensor2D, name => own.get(name)!, tokens, told);
     told = { ...options, onRouting: undefined, onFfnInput: undefined }; // the backward pass runs the layer again
     return out;
   };
   if (model.spec.layers[layer] === 'dense')
-    return { x_TD: checkpointed((...all) => run(all[0], ...all.slice(1)).x_TD, inputs), auxiliary: null };
+    return { x_TD: checkpointed((x, ...own) => run(x, own).x_TD, inputs), auxiliary: null };
   // One tensor comes out of a checkpointed function, so what the losses need rides along behind the hidden states.
   const [T, D] = x_TD.shape;
   const E = model.spec.numExperts;
-  const packed = checkpointed((...all) => {
-    const { x_TD: y_TD, auxiliary, probabilities_TE } = run(all[0], ...all.slice(1));
+  const packed = checkpointed((x, ...own) => {
+    const { x_TD: y_TD, auxiliary, probabilities_TE } = run(x, own);
     return tf.concat([y_TD.flatten(), probabilities_TE!.flatten(), (auxiliary ?? tf.scalar(0)).flatten()]);
   }, inputs);
   return {
