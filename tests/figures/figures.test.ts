@@ -181,6 +181,7 @@ describe('colour and words', () => {
           ),
         ),
       );
+    for (const hue of strong) expect(Math.hypot(...lab(hue, cones[3]).slice(1)), hue).toBeGreaterThan(20); // grey has 0
     expect(nearest(strong)).toBeGreaterThan(15);
     for (const hue of pale) expect(nearest([hue, merged])).toBeGreaterThan(2 * 2.3);
   });
