@@ -8,6 +8,7 @@ import { batchesOf } from '../data/pack.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { linear } from '../engine/ops/linear.ts';
 import { type Tensor2D, tf } from '../engine/tf.ts';
+import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { moeBlock } from '../model/moe-block.ts';
 import { type ModelSpec, modelSpec } from '../model/spec.ts';
@@ -33,6 +34,7 @@ const LARGEST_ERROR = 1e-5;
 /**
  * Turns a dense model into the mixture that the configuration plans and checks it on `sample`. The dense model stays the caller's.
  * @throws Error if exact copies do not reproduce the dense layers: a fault of the program
+ * @throws UserError for a hidden-mean router start without held-out text
  */
 export function growExperts(dense: Model, config: Config, map: FamilyMap, sample: TokenDocument[], rng: Rng): Growth {
   const { noise } = config.upcycle;
@@ -85,6 +87,8 @@ function routerInit(
   if (init === 'zero') return () => ({ kind: 'zero' });
   if (init !== 'hidden-mean') return () => ({ kind: init, std });
   const means = hiddenMeans(dense, sparse, sample());
+  if (means.size === 0)
+    throw new UserError('router.init hidden-mean needs held-out text and there is none; add text, or use init normal.');
   return layer => ({ kind: 'hidden-mean', std, mean_ED: means.get(layer)! });
 }
 

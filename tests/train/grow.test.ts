@@ -5,6 +5,7 @@ import { syntheticCorpus } from '../../src/data/synthetic.ts';
 import { tokenizeDocuments } from '../../src/data/tokenize.ts';
 import { bytesTokenizer } from '../../src/data/tokenizer/bytes.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
+import { UserError } from '../../src/errors.ts';
 import { documentLosses } from '../../src/eval/evaluate.ts';
 import { modelSpec } from '../../src/model/spec.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
@@ -100,6 +101,14 @@ describe('exact copies', () => {
     disposeModel(dense);
     disposeModel(growth.model);
   });
+});
+
+test('a hidden-mean start without held-out text is refused in words', () => {
+  const settings: Settings = { router: { init: 'hidden-mean' } };
+  const spec = toySpec(settings, true);
+  const dense = createModel(spec, toyWeights(spec));
+  expect(() => growExperts(dense, toyConfig(settings), toyMap, [], rng())).toThrow(UserError);
+  disposeModel(dense);
 });
 
 test('noise makes the experts differ from the dense network and from each other, and is not an error', () => {
