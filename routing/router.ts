@@ -8,20 +8,11 @@ import { expertChoice } from './expert-choice.ts';
 import { hashRouting } from './hash.ts';
 import { hybridK } from './hybrid-k.ts';
 import { languageSpecific } from './language.ts';
-import type { RouteOptions, RouterKind, Routing, RoutingMode, Selection, TokenInfo } from './types.ts';
+import { MODES, type RouteOptions, type Routing, type Selection, type TokenInfo } from './types.ts';
 
 /** A chosen mass below this is taken as this, so that a token without any mass gets gates of 0 instead of 0/0; its square,
  *  which the gradient divides by, is still an fp32 number. */
 const LEAST_MASS = 1e-18;
-
-/** The modes each kind has a meaning for. */
-export const MODES: Record<RouterKind, readonly RoutingMode[]> = {
-  'top-k': ['free', 'hinted'],
-  'hybrid-k': ['free', 'hinted', 'forced'],
-  language: ['free', 'hinted', 'forced'],
-  'expert-choice': ['free', 'hinted'],
-  hash: ['free'],
-};
 
 /** Routes T tokens from their router logits [T, E] (the hint is added here, not by the caller).
  *  Throws UserError for k above E, a mode the kind has no meaning for, and missing or impossible language experts. */

@@ -9,6 +9,15 @@ export type RoutingMode = 'forced' | 'hinted' | 'free';
 /** `hybrid-k` and `top-k` differ only in which modes they are meant for; `language` is the language-specific baseline. */
 export type RouterKind = 'top-k' | 'hybrid-k' | 'language' | 'expert-choice' | 'hash';
 
+/** The modes each kind has a meaning for. */
+export const MODES: Record<RouterKind, readonly RoutingMode[]> = {
+  'top-k': ['free', 'hinted'],
+  'hybrid-k': ['free', 'hinted', 'forced'],
+  language: ['free', 'hinted', 'forced'],
+  'expert-choice': ['free', 'hinted'],
+  hash: ['free'],
+};
+
 export interface RouteOptions {
   kind: RouterKind;
   /** Experts per token (k). For expert choice: the mean number of experts per token. */

@@ -1,5 +1,5 @@
 // What a schema cannot say: settings that must fit each other.
-import { MODES } from '../../routing/router.ts';
+import { MODES } from '../../routing/types.ts';
 import { UserError } from '../errors.ts';
 import { planLayers } from '../model/layer-plan.ts';
 import type { FamilyMap, Locate } from './families.ts';

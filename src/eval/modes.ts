@@ -1,6 +1,7 @@
 // Which routing modes a model is looked at with: as it is meant to infer, free, and with language ids given.
-import { MODES } from '../../routing/router.ts';
+
 import type { RoutingMode } from '../../routing/types.ts';
+import { MODES } from '../../routing/types.ts';
 import type { RouterSettings } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 
