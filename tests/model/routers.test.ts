@@ -1,8 +1,8 @@
 // Every router in every mode trains a step; balance, bias, shared expert and capacity do what they say inside a model.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { balanceLoss, pooledBalanceLoss, zLoss } from '../../routing/balance.ts';
-import { MODES } from '../../routing/router.ts';
 import type { RouterKind, Routing } from '../../routing/types.ts';
+import { MODES } from '../../routing/types.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { NO_LABEL } from '../../src/data/pack.ts';
 import type { Batch } from '../../src/data/types.ts';
