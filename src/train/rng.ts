@@ -19,8 +19,9 @@ export interface Rng {
   state(): RngState;
 }
 
-/** What a run draws from: initial weights, data order, routing noise and dropout, noise on upcycled copies. */
-export const streamNames = ['init', 'data', 'noise', 'upcycle'] as const;
+/** What a run draws from: initial weights; router start and noise of upcycled copies. The data order needs none: it is a pure
+ *  function of the seed (src/data/order.ts). */
+export const streamNames = ['init', 'upcycle'] as const;
 export type StreamName = (typeof streamNames)[number];
 export type Streams = Record<StreamName, Rng>;
 export type StreamStates = Record<StreamName, RngState>;
