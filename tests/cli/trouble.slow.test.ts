@@ -96,7 +96,11 @@ describe('a full disk', () => {
 
 test.each([
   ['not a number', 1e6, /^moe: The loss is NaN at step \d+ \(learning rate .*\): lower the learning rate/],
-  ['far worse than guessing', 30, /^moe: The loss is exploding: .* in a row: lower the learning rate/],
+  [
+    'far worse than guessing',
+    30,
+    /^moe: The loss is exploding: .* at step 1?\d \(.* in a row: lower the learning rate/,
+  ],
 ])('a loss that is %s stops the run in one sentence, after the last checkpoint', async (_, rate, sentence) => {
   const out = `rate-${rate}`;
   const said = refusal(
