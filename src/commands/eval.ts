@@ -6,7 +6,7 @@ import { UserError } from '../errors.ts';
 import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
 import { givenMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
-import { type AggregatedLosses, aggregateLosses } from '../train/aggregate.ts';
+import { type AggregatedLosses, aggregateLosses } from '../eval/aggregate.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';

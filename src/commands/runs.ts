@@ -44,7 +44,7 @@ export interface Place {
   run: string | null;
 }
 
-/** A run folder means its newest whole checkpoint; a checkpoint folder means itself; nothing means the newest run. */
+/** A run folder means its newest whole checkpoint (damaged newer ones are named on stderr); a checkpoint folder means itself; nothing means the newest run. */
 export function findCheckpoint(path: string | undefined): Place {
   const at = path ?? newestRun();
   if (!existsSync(at))
@@ -53,5 +53,7 @@ export function findCheckpoint(path: string | undefined): Place {
     const run = join(at, '..', '..');
     return { checkpoint: at, run: existsSync(join(run, 'config.yaml')) ? run : null };
   }
-  return { checkpoint: newestWhole(at).directory, run: at };
+  const { directory, skipped } = newestWhole(at);
+  for (const sentence of skipped) process.stderr.write(`${sentence} Taking ${directory}.\n`);
+  return { checkpoint: directory, run: at };
 }

@@ -12,7 +12,7 @@ import { writeFolderAtomically } from '../hub/atomic.ts';
 import { writeSafetensors } from '../hub/write-safetensors.ts';
 import { toConfigJson } from '../model/config-json.ts';
 import { countParameters } from '../model/count.ts';
-import type { MoeLayers } from '../model/layer-plan.ts';
+import type { MoeLayers } from '../config/layer-plan.ts';
 import { disposeModel, hostTensors, type Model } from '../model/weights.ts';
 import { growExperts } from '../train/grow.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';

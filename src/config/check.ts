@@ -1,8 +1,8 @@
 // What a schema cannot say: settings that must fit each other.
 import { MODES } from '../../routing/types.ts';
 import { UserError } from '../errors.ts';
-import { planLayers } from '../model/layer-plan.ts';
 import type { FamilyMap, Locate } from './families.ts';
+import { planLayers } from './layer-plan.ts';
 import type { Config } from './schema.ts';
 
 /** @throws UserError with file, line, value and mend */
@@ -37,11 +37,6 @@ export function checkConfig(config: Config, map: FamilyMap, locate: Locate): voi
     refuse(
       ['model', 'num_experts_per_tok'],
       `the language router sends each token to one expert; set num_experts_per_tok to 1.`,
-    );
-  if (config.train.gradient_checkpointing && router.balance_scope === 'pooled' && router.balance_coefficient > 0)
-    refuse(
-      ['train', 'gradient_checkpointing'],
-      `the pooled balance loss needs every layer at once; set balance_scope to layer, or gradient_checkpointing to false.`,
     );
   for (const key of ['train_mode', 'inference_mode'] as const)
     if (!MODES[router.kind].includes(router[key]))

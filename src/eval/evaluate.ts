@@ -6,7 +6,7 @@ import type { Batch, Language, TokenDocument } from '../data/types.ts';
 import { tokenLosses } from '../model/loss.ts';
 import { type TokenInput, tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
-import type { LanguageLoss } from '../train/aggregate.ts';
+import type { LanguageLoss } from './aggregate.ts';
 
 export interface EvaluateOptions {
   /** `free`: no language ids. `forced`: ids given, the language's expert always serves. */

@@ -4,10 +4,10 @@ import { attention } from '../engine/ops/attention.ts';
 import { linear } from '../engine/ops/linear.ts';
 import { rope } from '../engine/ops/rope.ts';
 import { type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, tf } from '../engine/tf.ts';
+import type { LayerWeights } from './forward-options.ts';
 import type { LayerCache } from './kv-cache.ts';
 import type { ModelSpec } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
-import type { LayerWeights } from './transformer.ts';
 
 /** @returns [T, D], before the residual is added. With a cache, keys and values of earlier calls are seen too. */
 export function selfAttention(

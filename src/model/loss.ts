@@ -1,8 +1,9 @@
 // The training objective and its gradients: mean next-token cross-entropy over learned tokens plus the auxiliary losses.
 import { crossEntropy } from '../engine/ops/cross-entropy.ts';
 import { type Scalar, type Tensor, tf, type Variable } from '../engine/tf.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import type { TokenInput } from './token-input.ts';
-import { type ForwardOptions, forward } from './transformer.ts';
+import { forward } from './transformer.ts';
 import type { Model } from './weights.ts';
 
 export interface LossAndGradients {

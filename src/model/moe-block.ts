@@ -3,9 +3,9 @@
 import type { FfnWeights } from '../../experts/ffn.ts';
 import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
 import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
+import type { ForwardOptions, LayerWeights } from './forward-options.ts';
 import type { ModelSpec } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
-import type { ForwardOptions, LayerWeights } from './transformer.ts';
 import type { Model } from './weights.ts';
 
 export interface MoeBlockResult {

@@ -1,8 +1,8 @@
 // A model's shape: everything its forward pass needs to know, and the tensors it has, by Hugging Face name.
 // Shapes: V vocabulary, D width, F expert width, H query heads, G key/value heads, d head width, E experts.
 import type { FamilyMap } from '../config/families.ts';
+import { type LayerKind, planLayers } from '../config/layer-plan.ts';
 import type { ModelSettings, RouterSettings } from '../config/schema.ts';
-import { type LayerKind, planLayers } from './layer-plan.ts';
 
 export interface ModelSpec extends Omit<ModelSettings, 'moe_layers' | 'vocab_size'> {
   vocab_size: number;

@@ -4,31 +4,18 @@
 
 import { ffn } from '../../experts/ffn.ts';
 import { pooledBalanceLoss } from '../../routing/balance.ts';
-import type { Routing, RoutingMode } from '../../routing/types.ts';
 import { checkpointed } from '../engine/ops/checkpointed.ts';
 import { embedding } from '../engine/ops/embedding.ts';
 import { linear } from '../engine/ops/linear.ts';
 import { rmsNorm } from '../engine/ops/rms-norm.ts';
-import { type Scalar, type Tensor, type Tensor1D, type Tensor2D, tf } from '../engine/tf.ts';
+import { type Scalar, type Tensor1D, type Tensor2D, tf } from '../engine/tf.ts';
 import { selfAttention } from './attention.ts';
-import type { KvCache, LayerCache } from './kv-cache.ts';
+import type { ForwardOptions, LayerWeights } from './forward-options.ts';
+import type { LayerCache } from './kv-cache.ts';
 import { moeBlock } from './moe-block.ts';
 import type { TokenInput } from './token-input.ts';
 import type { Model } from './weights.ts';
 
-/** A tensor of one layer by its name below `model.layers.i.`. */
-export type LayerWeights = (name: string) => Tensor;
-
-export interface ForwardOptions {
-  mode: RoutingMode;
-  cache?: KvCache;
-  /** Recompute each layer in the backward pass instead of keeping its activations. */
-  checkpointing?: boolean;
-  /** Called once per layer with the normed input of its FFN or experts [T, D]. */
-  onFfnInput?: (layer: number, x_TD: Tensor2D) => void;
-  /** Called once per MoE layer with what was chosen; the tensors in it live only during the call. */
-  onRouting?: (layer: number, routing: Routing, load_E: Float64Array) => void;
-}
 export interface ForwardResult {
   logits_TV: Tensor2D;
   /** Sum of the auxiliary losses, already multiplied by their coefficients; null for a dense model. */

@@ -3,11 +3,11 @@ import type { RoutingMode } from '../../routing/types.ts';
 import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import type { TokenDocument } from '../data/types.ts';
+import { type AggregatedLosses, aggregateLosses } from '../eval/aggregate.ts';
 import { documentLosses, lossesByLanguage } from '../eval/evaluate.ts';
 import { givenMode } from '../eval/modes.ts';
 import { type RoutingCounter, routingCounter } from '../eval/routing-counter.ts';
 import type { Model } from '../model/weights.ts';
-import { type AggregatedLosses, aggregateLosses } from './aggregate.ts';
 import type { Prepared } from './prepare.ts';
 
 export interface Look {

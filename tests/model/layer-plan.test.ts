@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type MoeLayers, planLayers } from '../../src/model/layer-plan.ts';
+import { type MoeLayers, planLayers } from '../../src/config/layer-plan.ts';
 
 /** d dense, m moe. */
 const letters = (wanted: MoeLayers, layers: number) => {

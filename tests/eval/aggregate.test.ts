@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { aggregateLosses } from '../../src/train/aggregate.ts';
+import { aggregateLosses } from '../../src/eval/aggregate.ts';
 
 const rows = [
   { code: 'en', family: 'Indo-European', nats: 300, tokens: 100, bytes: 400 },

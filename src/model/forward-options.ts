@@ -1,0 +1,19 @@
+// What may be asked of a forward pass, and how a layer reaches its weights.
+// Shapes: T tokens, D width.
+import type { Routing, RoutingMode } from '../../routing/types.ts';
+import type { Tensor, Tensor2D } from '../engine/tf.ts';
+import type { KvCache } from './kv-cache.ts';
+
+/** A tensor of one layer by its name below `model.layers.i.`. */
+export type LayerWeights = (name: string) => Tensor;
+
+export interface ForwardOptions {
+  mode: RoutingMode;
+  cache?: KvCache;
+  /** Recompute each layer in the backward pass instead of keeping its activations. */
+  checkpointing?: boolean;
+  /** Called once per layer with the normed input of its FFN or experts [T, D]. */
+  onFfnInput?: (layer: number, x_TD: Tensor2D) => void;
+  /** Called once per MoE layer with what was chosen; the tensors in it live only during the call. */
+  onRouting?: (layer: number, routing: Routing, load_E: Float64Array) => void;
+}
