@@ -113,6 +113,9 @@ describe('checkpoints', () => {
   test('a truncated one is passed over for the one before, and said; without one before it is refused', async () => {
     cpSync(inWorld('run'), inWorld('cut'), { recursive: true });
     truncateSync(inWorld('cut/checkpoints/step-000004/model.safetensors'), 1000);
+    expect((await run('inspect', 'cut', '--json')).err).toMatch(
+      /it is truncated.* Taking cut\/checkpoints\/step-000003\.$/m,
+    );
     const { code, out, err } = await run('train', '--resume', 'cut');
     expect(code, err).toBe(0);
     expect(out).toMatch(/step-000004\/model\.safetensors has 1000 bytes instead of \d+: it is truncated/);
