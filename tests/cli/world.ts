@@ -77,6 +77,10 @@ export function startMoe(folder: string, args: string[], preload?: URL): Started
     env: { ...process.env, NO_COLOR: '1', COLUMNS: '80' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  // A test that fails while the program runs must not leave it behind.
+  const stop = (): void => void child.kill('SIGKILL');
+  process.once('exit', stop);
+  child.once('close', () => process.off('exit', stop));
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', text => {
