@@ -2,7 +2,6 @@
 // Pure functions over host arrays. With exact copies the new layer answers Σ_j gate_j · FFN(x): the dense network itself when
 // gates are normalised, the dense network scaled by the chosen probability mass when they are raw (the paper's choice).
 import { UserError } from '../src/errors.ts';
-import { gaussian } from './gaussian.ts';
 
 /** A feed-forward network on the host, row-major: gate_proj and up_proj [F, D], down_proj [D, F]. */
 export interface HostFfn {
@@ -21,9 +20,8 @@ export type RouterInit =
   | { kind: 'hidden-mean'; std: number; mean_ED: Float32Array };
 
 /** E copies of the dense network. `noise` is the standard deviation of added Gaussian noise relative to each tensor's own;
- *  0 copies exactly. The copies never share memory with the original or each other. */
-export function upcycleFfn(dense: HostFfn, numExperts: number, noise: number, random: () => number): HostFfn[] {
-  const normal = gaussian(random);
+ *  0 copies exactly, `normal` draws from N(0, 1). The copies never share memory with the original or each other. */
+export function upcycleFfn(dense: HostFfn, numExperts: number, noise: number, normal: () => number): HostFfn[] {
   const copy = (w: Float32Array) => {
     if (noise === 0) return w.slice();
     const scale = noise * standardDeviation(w);
@@ -37,17 +35,17 @@ export function upcycleFfn(dense: HostFfn, numExperts: number, noise: number, ra
 }
 
 /** A shared expert starts as an exact copy, its gate [1, D] as N(0, std). */
-export function upcycleShared(dense: HostFfn, width: number, std: number, random: () => number) {
-  return { ffn: upcycleFfn(dense, 1, 0, random)[0], sharedGate_1D: normalArray(width, std, random) };
+export function upcycleShared(dense: HostFfn, width: number, std: number, normal: () => number) {
+  return { ffn: upcycleFfn(dense, 1, 0, normal)[0], sharedGate_1D: normalArray(width, std, normal) };
 }
 
 /** Router weights [E, D]. Throws UserError for orthogonal rows with E > D and for hidden means of the wrong size. */
-export function initRouter(init: RouterInit, numExperts: number, width: number, random: () => number): Float32Array {
+export function initRouter(init: RouterInit, numExperts: number, width: number, normal: () => number): Float32Array {
   if (init.kind === 'zero') return new Float32Array(numExperts * width);
-  if (init.kind === 'normal') return normalArray(numExperts * width, init.std, random);
+  if (init.kind === 'normal') return normalArray(numExperts * width, init.std, normal);
   const length = init.std * Math.sqrt(width);
   if (init.kind === 'hidden-mean') return hiddenMeanRows(init.mean_ED, numExperts, width, length);
-  return orthogonalRows(numExperts, width, length, random);
+  return orthogonalRows(numExperts, width, length, normal);
 }
 
 /** What the upcycled layer must answer at step 0, as a multiple of the dense network, per token: the sum of the token's gates
@@ -97,13 +95,12 @@ function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number
 }
 
 /** Gram–Schmidt on Gaussian rows. */
-function orthogonalRows(numExperts: number, width: number, length: number, random: () => number): Float32Array {
+function orthogonalRows(numExperts: number, width: number, length: number, normal: () => number): Float32Array {
   if (numExperts > width) {
     throw new UserError(
       `${numExperts} router rows of width ${width} cannot be orthogonal: use router start normal, or at most ${width} experts.`,
     );
   }
-  const normal = gaussian(random);
   const rows = Float64Array.from({ length: numExperts * width }, normal);
   for (let e = 0; e < numExperts; e++) {
     const row_D = rows.subarray(e * width, (e + 1) * width);
@@ -139,8 +136,7 @@ function scaleRows(rows: Float64Array, width: number, length: number): Float32Ar
   return scaled;
 }
 
-function normalArray(size: number, std: number, random: () => number): Float32Array {
-  const normal = gaussian(random);
+function normalArray(size: number, std: number, normal: () => number): Float32Array {
   return Float32Array.from({ length: size }, () => std * normal());
 }
 

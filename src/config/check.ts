@@ -38,6 +38,12 @@ export function checkConfig(config: Config, map: FamilyMap, locate: Locate): voi
       ['model', 'num_experts_per_tok'],
       `the language router sends each token to one expert; set num_experts_per_tok to 1.`,
     );
+  const gated = router.kind === 'top-k' || router.kind === 'hybrid-k';
+  if (gated && model.num_experts_per_tok === 1 && model.norm_topk_prob && model.moe_layers !== 'none')
+    refuse(
+      ['model', 'norm_topk_prob'],
+      'with one expert per token a renormalised gate is always 1 and the router learns nothing; set norm_topk_prob to false.',
+    );
   for (const key of ['train_mode', 'inference_mode'] as const)
     if (!MODES[router.kind].includes(router[key]))
       refuse(

@@ -51,7 +51,7 @@ export function loadConfig(path: string, options: LoadOptions = {}): Loaded {
   const config: Config = { ...parsed, families: families.value };
   config.data.files = config.data.files.map(file => resolve(dirname(path), file));
   if (config.tokenizer.kind === 'file') config.tokenizer.path = resolve(dirname(path), config.tokenizer.path);
-  if (config.init !== null) config.init = resolve(config.init);
+  if (config.init !== null) config.init = resolve(dirname(path), config.init);
   checkConfig(config, map, locate);
   return { config, map };
 }

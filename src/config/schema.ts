@@ -13,7 +13,11 @@ export const moeLayers = z.union([
   z.array(z.int().nonnegative()),
 ]);
 
-const language = z.strictObject({ code: z.string().min(2), name: z.string().min(1), script: z.string().length(4) });
+const language = z.strictObject({
+  code: z.string().min(2),
+  name: z.string().min(1),
+  script: z.string().regex(/^[A-Z][a-z]{3}$/, 'give a four-letter ISO 15924 code such as Latn'),
+});
 export const familiesSchema = z.strictObject({
   name: z.string(),
   families: z
@@ -163,6 +167,5 @@ export const configSchema = z.strictObject({
 export type FamiliesFile = z.infer<typeof familiesSchema>;
 export type ModelSettings = z.infer<typeof model>;
 export type RouterSettings = z.infer<typeof router>;
-export type TrainSettings = z.infer<typeof train>;
 /** Fully resolved: families are in line, paths absolute, presets merged. */
 export type Config = Omit<z.infer<typeof configSchema>, 'families'> & { families: FamiliesFile };

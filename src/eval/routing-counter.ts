@@ -1,4 +1,5 @@
-// Exact counts of where tokens went, layer × language × expert, collected while a model runs. Padding never counts.
+// Exact counts of where tokens went, layer × language × expert, collected while a model runs.
+// Padding and the end-of-text token never count: where they go says nothing about a language.
 import type { CountRow } from '../../routing/trace.ts';
 import type { Routing } from '../../routing/types.ts';
 import type { Batch } from '../data/types.ts';
@@ -9,7 +10,8 @@ export interface RoutingCounter {
   rows(step: number): CountRow[];
 }
 
-export function routingCounter(): RoutingCounter {
+/** @param eosId end of text, which is also the padding id */
+export function routingCounter(eosId: number): RoutingCounter {
   const cells = new Map<string, Omit<CountRow, 'step'>>();
   const cell = (layer: number, language: number, expert: number): Omit<CountRow, 'step'> => {
     const key = `${layer}/${language}/${expert}`;
@@ -21,7 +23,7 @@ export function routingCounter(): RoutingCounter {
     add(layer, { expertId_TK, gate_TK, k }, batch) {
       const gate = gate_TK.dataSync();
       batch.language_BS.forEach((language, t) => {
-        if (language < 0) return;
+        if (language < 0 || batch.inputId_BS[t] === eosId) return;
         let mass = 0;
         for (let slot = t * k; slot < (t + 1) * k; slot++) mass += gate[slot];
         for (let slot = t * k; slot < (t + 1) * k; slot++) {

@@ -23,14 +23,14 @@ export interface TraceRequest {
   history: CountRow[];
 }
 
-/** Padding is routed but never written. Rows are in batch order, the slots of a token in a layer side by side. */
+/** Padding and the end of text are routed but never written. Rows are in batch order, the slots of a token in a layer side by side. */
 export async function recordTrace(
   request: TraceRequest,
   options: Omit<EvaluateOptions, 'mode' | 'onRouting'>,
 ): Promise<Trace> {
   const { model, map, documents, step } = request;
   const columns = growingColumns();
-  const counter = routingCounter();
+  const counter = routingCounter(options.padId);
   let places: Places | null = null;
   const read = new Int32Array(documents.length);
   await documentLosses(model, documents, map.languages, {
@@ -43,7 +43,8 @@ export async function recordTrace(
       const gate = gate_TK.dataSync();
       for (let slot = 0; slot < expertId_TK.length; slot++) {
         const t = Math.floor(slot / k);
-        if (batch.document_BS[t] < 0 || expertId_TK[slot] < 0) continue;
+        const special = batch.document_BS[t] < 0 || batch.inputId_BS[t] === options.padId;
+        if (special || expertId_TK[slot] < 0) continue;
         columns.push({
           step,
           document: batch.document_BS[t],

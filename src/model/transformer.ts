@@ -8,7 +8,7 @@ import { checkpointed } from '../engine/ops/checkpointed.ts';
 import { embedding } from '../engine/ops/embedding.ts';
 import { linear } from '../engine/ops/linear.ts';
 import { rmsNorm } from '../engine/ops/rms-norm.ts';
-import { type Scalar, type Tensor1D, type Tensor2D, tf } from '../engine/tf.ts';
+import { type Scalar, type Tensor, type Tensor1D, type Tensor2D, tf } from '../engine/tf.ts';
 import { selfAttention } from './attention.ts';
 import type { ForwardOptions, LayerWeights } from './forward-options.ts';
 import type { LayerCache } from './kv-cache.ts';

@@ -9,15 +9,15 @@ export interface UpcycleOptions {
   noise: number;
   /** Router start of each MoE layer. */
   router: (layer: number) => RouterInit;
-  /** Uniform in [0, 1). */
-  random: () => number;
+  /** Draws from N(0, 1). */
+  normal: () => number;
 }
 
 /** @param dense tensors of the dense model @param sparse shape of the model to make, equal but for its sparse layers */
 export function upcycleTensors(
   dense: ReadonlyMap<string, HostTensor>,
   sparse: ModelSpec,
-  { noise, router, random }: UpcycleOptions,
+  { noise, router, normal }: UpcycleOptions,
 ): Map<string, HostTensor> {
   const { hidden_size: D, intermediate_size: F, numExperts: E, router: settings } = sparse;
   const out = new Map(dense);
@@ -30,10 +30,10 @@ export function upcycleTensors(
       out.set(`${name}.up_proj.weight`, { shape: [F, D], values: ffn.up_proj });
       out.set(`${name}.down_proj.weight`, { shape: [D, F], values: ffn.down_proj });
     };
-    out.set(`${at}.gate.weight`, { shape: [E, D], values: initRouter(router(layer), E, D, random) });
-    for (const [e, expert] of upcycleFfn(from, E, noise, random).entries()) write(`${at}.experts.${e}`, expert);
+    out.set(`${at}.gate.weight`, { shape: [E, D], values: initRouter(router(layer), E, D, normal) });
+    for (const [e, expert] of upcycleFfn(from, E, noise, normal).entries()) write(`${at}.experts.${e}`, expert);
     if (!sparse.shared_expert) return;
-    const shared = upcycleShared(from, D, settings.init_std, random);
+    const shared = upcycleShared(from, D, settings.init_std, normal);
     write(`${at}.shared_expert`, shared.ffn);
     out.set(`${at}.shared_expert_gate.weight`, { shape: [1, D], values: shared.sharedGate_1D });
   });

@@ -40,9 +40,9 @@ export function growExperts(dense: Model, config: Config, map: FamilyMap, sample
   const { noise } = config.upcycle;
   const spec = modelSpec(config.model, config.router, map, dense.spec.vocab_size);
   const init = routerInit(dense, spec, () => inputsOf(config, map, sample));
-  const random = () => rng.uniform();
+  const normal = () => rng.gaussian();
   const from = new Map<string, HostTensor>(hostTensors(dense));
-  const model = createModel(spec, upcycleTensors(from, spec, { noise, router: init, random }), 'the upcycled model');
+  const model = createModel(spec, upcycleTensors(from, spec, { noise, router: init, normal }), 'the upcycled model');
   // A document of each language is enough to reach every expert that has one.
   const { error, meanScale } = compare(dense, model, inputsOf(config, map, sampleByLanguage(sample, 1)));
   const different = noise === 0 ? differentCopy(dense, model) : null;

@@ -31,7 +31,7 @@ export async function lookAt(
   withGiven = true,
 ): Promise<Look> {
   const sparse = model.spec.layers.includes('moe');
-  const counter = routingCounter();
+  const counter = routingCounter(prepared.tokenizer.eosId);
   const shape = {
     batch: config.train.batch_size,
     sequence: config.data.sequence_length,

@@ -34,6 +34,9 @@ const rowsOf = ({ columns }: Trace, keep: (row: number) => boolean) =>
       gate: columns.gate[i],
     }));
 
+/** Slots of all tokens but the last, the end of text; k is 2. */
+const beforeEos = (values_TK: ArrayLike<number>) => Array.from(values_TK).slice(0, -2);
+
 describe('trace', () => {
   test('positions count through a document over its windows, wherever these were packed', async () => {
     const model = toyModel();
@@ -45,11 +48,12 @@ describe('trace', () => {
       documents.forEach(({ ids }, d) => {
         const first = (i: number) => columns.document[i] === d && columns.layer[i] === layer && columns.slot[i] === 0;
         const rows = rowsOf(trace, first).sort((a, b) => a.position - b.position);
-        expect(rows.map(row => row.position)).toEqual([...ids.keys()]);
-        expect(rows.map(row => row.token)).toEqual([...ids]);
+        const text = ids.slice(0, -1); // the end of text is routed, never written
+        expect(rows.map(row => row.position)).toEqual([...text.keys()]);
+        expect(rows.map(row => row.token)).toEqual([...text]);
       });
     }
-    expect(columns.expert.length).toBe(2 * 2 * documents.reduce((sum, { ids }) => sum + ids.length, 0));
+    expect(columns.expert.length).toBe(2 * 2 * documents.reduce((sum, { ids }) => sum + ids.length - 1, 0));
     expect([...new Set(columns.step)]).toEqual([7]);
     expect(columns.language).toEqual(columns.document.map(d => documents[d].language));
     disposeModel(model);
@@ -63,7 +67,7 @@ describe('trace', () => {
         const list = toyDocuments(sizes, sizes.join());
         const { document, position, token } = (await record(model, list)).columns;
         const rows = [...token.keys()].map(i => `${document[i]} ${position[i]} ${token[i]}`);
-        const expected = list.flatMap(({ ids }, d) => [...ids].map((id, i) => `${d} ${i} ${id}`));
+        const expected = list.flatMap(({ ids }, d) => [...ids.slice(0, -1)].map((id, i) => `${d} ${i} ${id}`));
         expect(rows.sort()).toEqual(expected.sort());
       }),
       { numRuns: 25, seed: 50 },
@@ -82,7 +86,7 @@ describe('trace', () => {
         logitsOf(model, sequenceInput(ids, 0, mode === 'free' ? null : language), {
           mode,
           onRouting: (layer, { expertId_TK, gate_TK }) =>
-            expected.push({ layer, expert: [...expertId_TK], gate: [...gate_TK.dataSync()] }),
+            expected.push({ layer, expert: beforeEos(expertId_TK), gate: beforeEos(gate_TK.dataSync()) }),
         });
         for (const { layer, expert, gate } of expected) {
           const own = (i: number) => trace.columns.document[i] === index && trace.columns.layer[i] === layer;
@@ -132,7 +136,7 @@ describe('trace', () => {
     ]);
     expect(trace.counts[0]).toEqual({ step: 3, ...row });
     expect(trace.counts.slice(1).every(({ step }) => step === 7)).toBe(true);
-    expect(trace.counts.slice(1).reduce((sum, { count }) => sum + count, 0)).toBe(2 * 2 * 22);
+    expect(trace.counts.slice(1).reduce((sum, { count }) => sum + count, 0)).toBe(2 * 2 * (22 - 2));
     const { header } = trace;
     expect(header).toMatchObject({ run: 'toy', model: 'toy/1', routing: 'free', numExperts: 4, expertsPerToken: 2 });
     expect(header).toMatchObject({ numLayers: 3, moeLayers: [1, 2], normalised: true });
@@ -150,11 +154,16 @@ describe('trace', () => {
   });
 });
 
-test('the counter by hand: two tokens, k 2, an empty slot, padding left out', () => {
-  const counter = routingCounter();
-  const gate_TK = tf.tensor2d([0.6, 0.2, 0.5, 0, 0.9, 0.1], [3, 2]);
-  const routing: Routing = { expertId_TK: Int32Array.of(2, 0, 2, -1, 1, 0), gate_TK, probabilities_TE: gate_TK, k: 2 };
-  const [batch] = toyBatches(toyDocuments([2]), 1, 3);
+test('the counter by hand: two tokens, k 2, an empty slot; padding and the end of text left out', () => {
+  const counter = routingCounter(EOS);
+  const gate_TK = tf.tensor2d([0.6, 0.2, 0.5, 0, 0.9, 0.1, 0.3, 0.4], [4, 2]);
+  const routing: Routing = {
+    expertId_TK: Int32Array.of(2, 0, 2, -1, 1, 0, 1, 2),
+    gate_TK,
+    probabilities_TE: gate_TK,
+    k: 2,
+  };
+  const [batch] = toyBatches(toyDocuments([3]), 1, 4);
   counter.add(4, routing, batch);
   expect(counter.rows(9)).toEqual([
     { step: 9, layer: 4, language: 0, expert: 0, count: 1, gate: expect.closeTo(0.25, 6) },

@@ -2,7 +2,6 @@
 import seedrandom from 'seedrandom';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ffn } from '../../experts/ffn.ts';
-import { gaussian } from '../../experts/gaussian.ts';
 import { type MoeOptions, moeLayer } from '../../experts/layer.ts';
 import {
   expectedScale,
@@ -17,11 +16,12 @@ import { selectBackend } from '../../src/engine/backend.ts';
 import { linear } from '../../src/engine/ops/linear.ts';
 import { tf } from '../../src/engine/tf.ts';
 import { UserError } from '../../src/errors.ts';
+import { createRng } from '../../src/train/rng.ts';
 import { PAPER, randomMatrix, tidied, valuesOf } from './toy.ts';
 
 const [WIDTH, EXPERT_WIDTH, EXPERTS, TOKENS] = [8, 12, 5, 30];
 const sampler = (seed: string) => {
-  const normal = gaussian(seedrandom(seed));
+  const normal = normalDraws(seed);
   return (size: number, scale: number) => Float32Array.from({ length: size }, () => scale * normal());
 };
 const denseFfn = (seed = 'dense'): HostFfn => {
@@ -47,10 +47,13 @@ test('normal numbers: mean, spread, third and fourth moment of 200,000 draws', (
   });
 });
 
+/** Draws from N(0, 1), the same for the same seed. */
+const normalDraws = (seed: string) => createRng(seed).gaussian;
+
 describe('experts', () => {
   test('without noise: E copies, equal to the bit, sharing no memory', () => {
     const dense = denseFfn();
-    const experts = upcycleFfn(dense, EXPERTS, 0, seedrandom('unused'));
+    const experts = upcycleFfn(dense, EXPERTS, 0, normalDraws('unused'));
     expect(experts).toEqual(new Array(EXPERTS).fill(denseFfn()));
     experts[0].gate_proj[0] = 99;
     expect(dense).toEqual(denseFfn());
@@ -59,33 +62,33 @@ describe('experts', () => {
 
   test('with noise: relative to each tensor, different in each expert, the same from the same seed', () => {
     const wide = { ...denseFfn(), gate_proj: sampler('wide')(40_000, 5) };
-    const noisy = upcycleFfn(wide, 2, 0.1, seedrandom('noise'));
+    const noisy = upcycleFfn(wide, 2, 0.1, normalDraws('noise'));
     for (const name of ['gate_proj', 'up_proj', 'down_proj'] as const) {
       const noise = noisy[0][name].map((v, i) => v - wide[name][i]);
       const tolerance = name === 'gate_proj' ? 0.02 : 0.25;
       expect(Math.abs(spread(noise) / (0.1 * spread(wide[name])) - 1)).toBeLessThan(tolerance);
       expect(noisy[0][name]).not.toEqual(noisy[1][name]);
     }
-    expect(upcycleFfn(wide, 2, 0.1, seedrandom('noise'))).toEqual(noisy);
-    expect(upcycleFfn(wide, 2, 0.1, seedrandom('other'))).not.toEqual(noisy);
+    expect(upcycleFfn(wide, 2, 0.1, normalDraws('noise'))).toEqual(noisy);
+    expect(upcycleFfn(wide, 2, 0.1, normalDraws('other'))).not.toEqual(noisy);
   });
 });
 
 describe('router starts', () => {
   const rowsOf = (init: RouterInit, experts: number, width: number, seed = 'router') => {
-    const router = initRouter(init, experts, width, seedrandom(seed));
+    const router = initRouter(init, experts, width, normalDraws(seed));
     return Array.from({ length: experts }, (_, e) => router.slice(e * width, (e + 1) * width));
   };
   const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
 
   test('zero', () => {
-    expect(initRouter({ kind: 'zero' }, 3, 4, seedrandom(''))).toEqual(new Float32Array(12));
+    expect(initRouter({ kind: 'zero' }, 3, 4, normalDraws(''))).toEqual(new Float32Array(12));
   });
 
   test('normal: the spread asked for, from the seed alone', () => {
-    const router = initRouter({ kind: 'normal', std: 0.02 }, 7, 2000, seedrandom('a'));
+    const router = initRouter({ kind: 'normal', std: 0.02 }, 7, 2000, normalDraws('a'));
     expect(Math.abs(spread(router) / 0.02 - 1)).toBeLessThan(0.03);
-    expect(initRouter({ kind: 'normal', std: 0.02 }, 7, 2000, seedrandom('a'))).toEqual(router);
+    expect(initRouter({ kind: 'normal', std: 0.02 }, 7, 2000, normalDraws('a'))).toEqual(router);
   });
 
   test('orthogonal: rows at right angles, each as long as a normal row is on average; also E = D', () => {
@@ -140,14 +143,14 @@ describe('step 0', () => {
   /** An upcycled layer, its input, and the dense network's answer to it. */
   function upcycled(options: Partial<MoeOptions>, noise: number, shared: boolean) {
     return tidied(() => {
-      const random = seedrandom('step 0');
-      const x_TD = randomMatrix(TOKENS, WIDTH, 1, random);
-      const router = initRouter({ kind: 'normal', std: 0.7 }, EXPERTS, WIDTH, random);
-      const host = upcycleShared(denseFfn(), WIDTH, 0.5, random);
+      const normal = normalDraws('step 0');
+      const x_TD = randomMatrix(TOKENS, WIDTH, 1, seedrandom('step 0'));
+      const router = initRouter({ kind: 'normal', std: 0.7 }, EXPERTS, WIDTH, normal);
+      const host = upcycleShared(denseFfn(), WIDTH, 0.5, normal);
       const copy = { ffn: onDevice(host.ffn), sharedGate_1D: tf.tensor2d(host.sharedGate_1D, [1, WIDTH]) };
       const weights = {
         router_ED: tf.tensor2d(router, [EXPERTS, WIDTH]),
-        experts: upcycleFfn(denseFfn(), EXPERTS, noise, random).map(onDevice),
+        experts: upcycleFfn(denseFfn(), EXPERTS, noise, normal).map(onDevice),
         ...(shared ? { shared: copy } : {}),
       };
       const tokens = {

@@ -3,8 +3,9 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { selectBackend } from '../../src/engine/backend.ts';
 import { crossEntropy } from '../../src/engine/ops/cross-entropy.ts';
 import { type Scalar, tf } from '../../src/engine/tf.ts';
+import type { ForwardOptions } from '../../src/model/forward-options.ts';
 import { tokenInput } from '../../src/model/token-input.ts';
-import { type ForwardOptions, forward } from '../../src/model/transformer.ts';
+import { forward } from '../../src/model/transformer.ts';
 import { disposeModel, type Model } from '../../src/model/weights.ts';
 import { gradientsOf, toyBatches, toyDocuments, toyExperts, toyModel } from './toy.ts';
 

@@ -1,16 +1,17 @@
 // Tiny random models, token inputs and readers of tensors for the tests of src/model, src/eval and src/train/grow.ts.
 import seedrandom from 'seedrandom';
-import { gaussian } from '../../experts/gaussian.ts';
 import { type FamilyMap, familyMap } from '../../src/config/families.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import { batchesOf, type Packing } from '../../src/data/pack.ts';
 import type { Batch, TokenDocument } from '../../src/data/types.ts';
 import { type Tensor, tf } from '../../src/engine/tf.ts';
+import type { ForwardOptions } from '../../src/model/forward-options.ts';
 import { type LossAndGradients, lossAndGradients } from '../../src/model/loss.ts';
 import { type ModelSpec, modelSpec } from '../../src/model/spec.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
-import { type ForwardOptions, forward } from '../../src/model/transformer.ts';
+import { forward } from '../../src/model/transformer.ts';
 import { createModel, type HostTensor, initialWeights, type Model } from '../../src/model/weights.ts';
+import { createRng } from '../../src/train/rng.ts';
 
 export const VOCABULARY = 40;
 export const EOS = VOCABULARY - 1;
@@ -51,7 +52,7 @@ export function toySpec(settings: Settings = {}, dense = false): ModelSpec {
 
 /** Weights large enough that attention is uneven and routers are decided: matrices N(0, 1/width), biases not 0. */
 export function toyWeights(spec: ModelSpec, seed = 'toy'): Map<string, HostTensor> {
-  const normal = gaussian(seedrandom(seed));
+  const normal = createRng(seed).gaussian;
   const weights = initialWeights(spec, normal);
   for (const [name, { shape, values }] of weights) {
     const scale = name.endsWith('norm.weight') ? 0.2 : name.endsWith('bias') ? 0.3 : 1 / Math.sqrt(shape[1]);

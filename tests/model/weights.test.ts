@@ -1,10 +1,9 @@
 // Weights: where they start, how they travel, and what is refused.
-import seedrandom from 'seedrandom';
 import { beforeAll, expect, test } from 'vitest';
-import { gaussian } from '../../experts/gaussian.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
 import { UserError } from '../../src/errors.ts';
 import { createModel, disposeModel, type HostTensor, hostTensors, initialWeights } from '../../src/model/weights.ts';
+import { createRng } from '../../src/train/rng.ts';
 import { toySpec, toyWeights } from './toy.ts';
 
 beforeAll(() => selectBackend('wasm').then(() => undefined));
@@ -16,7 +15,7 @@ test('fresh weights: norms 1, biases 0, the router its own deviation, all else i
     model: { hidden_size: 64, initializer_range: 0.05, shared_expert: true },
     router: { init_std: 0.2 },
   });
-  for (const [name, { values }] of initialWeights(spec, gaussian(seedrandom('fresh')))) {
+  for (const [name, { values }] of initialWeights(spec, createRng('fresh').gaussian)) {
     if (name.endsWith('norm.weight')) expect(new Set(values), name).toEqual(new Set([1]));
     else if (name.endsWith('.bias')) expect(new Set(values), name).toEqual(new Set([0]));
     else {
