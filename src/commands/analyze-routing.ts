@@ -1,8 +1,9 @@
 // `moe analyze-routing`: plain inference over held-out text, the trace of it, and pictures of who serves whom.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pc from 'picocolors';
 import { analyze } from '../../analysis/analyze.ts';
+import { toPng } from '../../analysis/figures/png.ts';
 import type { CountRow } from '../../routing/trace.ts';
 import { type BackendName, selectBackend } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
@@ -20,6 +21,7 @@ interface Options {
   out?: string;
   tokens: number;
   routing?: string;
+  png?: boolean;
   backend: BackendName;
   trace?: string;
   json?: boolean;
@@ -27,18 +29,31 @@ interface Options {
 
 export async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
-  if (options.routing !== 'free' && options.routing !== 'forced')
-    throw new UserError(`--routing ${options.routing} is not known; use free or forced.`);
   const traceDir = options.trace ?? (await trace(run, options, out.say, out.json));
   const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir);
+  if (options.png) files.push(...drawPngs(files));
   out.say('');
   for (const sentence of sentences) out.say(sentence);
   out.say(`\n${pc.bold('Pictures')}`);
-  for (const file of files.filter(name => name.endsWith('.svg'))) out.say(`  ${file}`);
+  for (const file of files.filter(name => /\.(svg|png)$/.test(name))) out.say(`  ${file}`);
   out.say(
     `Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`,
   );
   out.result({ trace: traceDir, files, sentences, metrics });
+}
+
+/** Wide enough for print: about 300 dots per inch on a page. */
+const PNG_WIDTH = 2000;
+
+/** Each SVG as a PNG beside it. */
+function drawPngs(files: string[]): string[] {
+  return files
+    .filter(name => name.endsWith('.svg'))
+    .map(svg => {
+      const png = svg.replace(/svg$/, 'png');
+      writeFileSync(png, toPng(readFileSync(svg, 'utf8'), PNG_WIDTH));
+      return png;
+    });
 }
 
 /** @returns the folder that the trace was written to */

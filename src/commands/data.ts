@@ -2,6 +2,7 @@
 import pc from 'picocolors';
 import { loadConfig } from '../config/load.ts';
 import { type CheckRow, checkCorpus } from '../data/check.ts';
+import { CONFUSION_SETS } from '../data/identify.ts';
 import { corpusStats, statsTable } from '../data/stats.ts';
 import { prepare } from '../train/prepare.ts';
 import { createOutput, table } from './output.ts';
@@ -28,7 +29,7 @@ export async function stats(options: Options): Promise<void> {
   out.say(
     `\n${rows.length} languages, ${(bytes / 1e6).toFixed(2)} MB. Sources and splits in kB; medical: share of bytes.`,
   );
-  out.say('tax: tokens for what English says in one token, over the items of UDHR that both have.');
+  out.say('tax: tokens for what English says in one token, over the items that both have of the most shared source.');
   out.result({ languages: rows, manifest: prepared.corpus.manifest });
 }
 
@@ -44,6 +45,7 @@ export async function check(options: Options): Promise<void> {
   out.say(
     `\n${rows.length} checks: ${count('pass')} passed, ${count('warning')} warnings, ${count('unknown')} not judged, ${count('fail')} failed.`,
   );
+  out.say(`Language identity accepts a language's close kin: ${CONFUSION_SETS.map(set => set.join(' ')).join(' · ')}.`);
   out.result(rows);
   if (count('fail') > 0) process.exitCode = 1;
 }

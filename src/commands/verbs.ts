@@ -45,7 +45,8 @@ function analyzeRouting(): Command {
     .addArgument(runArgument())
     .option('--out <dir>', 'where to write (default: RUN/routing)')
     .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
-    .option('--routing <mode>', 'free, as at inference; or forced, with language ids given', 'free')
+    .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
+    .option('--png', 'draw each picture as PNG too')
     .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
     .addOption(backendOption())
     .addOption(jsonOption())
@@ -70,19 +71,22 @@ function generate(): Command {
   return new Command('generate')
     .summary('continue a prompt in a chosen language')
     .description(
-      'Continues a prompt with a trained model. With --language the routing can be forced through its family expert.',
+      'Continues a prompt with a trained model. With --language and --routing forced, its family expert always serves.',
     )
     .addArgument(runArgument())
     .requiredOption('--prompt <text>', 'text to continue')
-    .option('--language <code>', 'language of the text, for forced routing')
-    .option('--routing <mode>', 'free or forced (default: forced when a language is given, else free)')
+    .option('--language <code>', 'language of the text, used by forced and hinted routing')
+    .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
     .option('--tokens <n>', 'tokens to make at most', positiveWhole, 60)
     .option('--temperature <t>', '0 is greedy', decimal, 0.8)
     .option('--top-p <p>', 'sample among the fewest tokens with this much probability', decimal, 0.95)
     .option('--seed <n>', 'seed of the sampling', wholeNumber, 0)
     .addOption(backendOption())
     .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  moe generate runs/50lang-quick --language de --prompt "Jeder Mensch hat"')
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe generate runs/50lang-quick --prompt "Jeder Mensch hat" --language de --routing forced',
+    )
     .action(async (run, options) => (await import('./generate.ts')).continuePrompt(run, options));
 }
 

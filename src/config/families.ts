@@ -1,6 +1,6 @@
 // From a families file to the list of languages and their experts, with the checks that a map must pass:
 // each language in exactly one family, expert ids 0…E−1 without holes.
-import { familyMap as mapOfExperts } from '../../routing/family.ts';
+import { familyMap, randomFamilyMap } from '../../routing/family.ts';
 import type { Language } from '../data/types.ts';
 import { UserError } from '../errors.ts';
 import type { FamiliesFile } from './schema.ts';
@@ -20,12 +20,14 @@ export type Locate = (path: PropertyKey[]) => string;
  * @param codes `all`, or the subset of codes to keep (experts stay as in the file)
  * @param locate turns a path inside the families file into "file line n"
  * @param locateCode where the i-th entry of `codes` stands
+ * @param shuffleSeed deals the same experts out at random: the control for "do families matter"
  */
-export function familyMap(
+export function resolveMap(
   file: FamiliesFile,
   codes: 'all' | string[],
   locate: Locate,
   locateCode: Locate = locate,
+  shuffleSeed: number | null = null,
 ): FamilyMap {
   const home = new Map<string, string>();
   const all: Omit<Language, 'index'>[] = [];
@@ -43,8 +45,12 @@ export function familyMap(
   refuseHoles(file, locate);
   if (codes !== 'all') checkCodes(codes, home, locateCode);
   const wanted = codes === 'all' ? null : new Set(codes);
-  const languages = all.filter(l => wanted === null || wanted.has(l.code)).map((l, index) => ({ ...l, index }));
-  const { numExperts, expertNames } = mapOfExperts(all);
+  const { numExperts, expertNames, languageExpert } =
+    shuffleSeed === null ? familyMap(all) : randomFamilyMap(all, shuffleSeed);
+  const languages = all
+    .map((language, i) => ({ ...language, expert: languageExpert[i] }))
+    .filter(language => wanted === null || wanted.has(language.code))
+    .map((language, index) => ({ ...language, index }));
   return { languages, numExperts, expertNames };
 }
 

@@ -1,12 +1,13 @@
 // YAML file → checked, fully resolved configuration. Every complaint names file, line, value and mend.
 // A configuration file may name presets (blocks merged over it); a bare families file stands for the defaults with that map.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document as YamlDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { checkConfig } from './check.ts';
-import { type FamilyMap, familyMap, type Locate } from './families.ts';
+import { type FamilyMap, type Locate, resolveMap } from './families.ts';
 import { type Config, configSchema, type FamiliesFile, familiesSchema } from './schema.ts';
 import { nearest } from './spelling.ts';
 
@@ -28,7 +29,8 @@ interface Source {
 }
 
 /** @throws UserError naming file, line, value and mend */
-export function loadConfig(path: string, options: LoadOptions = {}): Loaded {
+export function loadConfig(asked: string, options: LoadOptions = {}): Loaded {
+  const path = locateFile(asked);
   const source = readYaml(path);
   const { presets: known = {}, ...base } = asConfigBlock(source);
   let value: Plain = base;
@@ -45,9 +47,9 @@ export function loadConfig(path: string, options: LoadOptions = {}): Loaded {
   const bare = base.families === source.value;
   const inFile = (at: PropertyKey[]): PropertyKey[] => (bare && at[0] === 'families' ? at.slice(1) : at);
   const locate: Locate = at => locateWithPresets(source, options.presets ?? [], options.overrides ?? [], inFile(at));
-  const parsed = check(configSchema, value, locate);
+  const parsed = check(configSchema, value, locate, inFile);
   const families = resolveFamilies(parsed.families, source.file, locate);
-  const map = familyMap(families.value, parsed.languages, families.locate, locate);
+  const map = resolveMap(families.value, parsed.languages, families.locate, locate, parsed.shuffle_families);
   const config: Config = { ...parsed, families: families.value };
   config.data.files = config.data.files.map(file => resolve(dirname(path), file));
   if (config.tokenizer.kind === 'file') config.tokenizer.path = resolve(dirname(path), config.tokenizer.path);
@@ -75,6 +77,13 @@ function asConfigBlock(source: Source): Plain {
     );
   if (Array.isArray(value.families)) return { name: value.name, families: value };
   return value;
+}
+
+/** An installed package brings its own configs/: `configs/50lang.yaml` means that one where the folder has none. */
+function locateFile(path: string): string {
+  if (existsSync(path) || !path.startsWith('configs/')) return path;
+  const rooms = ['../..', '../../..'].map(up => fileURLToPath(new URL(`${up}/${path}`, import.meta.url)));
+  return rooms.find(existsSync) ?? path;
 }
 
 function readYaml(path: string, from: () => string = () => ''): Source {
@@ -144,27 +153,38 @@ function has(value: unknown, at: PropertyKey[]): boolean {
   return true;
 }
 
-function check<S extends z.ZodType>(schema: S, value: unknown, locate: Locate): z.output<S> {
+function check<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  locate: Locate,
+  inFile: (at: PropertyKey[]) => PropertyKey[] = at => at,
+): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new UserError(explain(result.error.issues[0]!, value, locate));
+  throw new UserError(explain(result.error.issues[0]!, value, locate, inFile));
 }
 
 /** One sentence for one issue. A failed union is explained by its closest branch. */
-function explain(issue: z.core.$ZodIssue, value: unknown, locate: Locate, prefix: PropertyKey[] = []): string {
+function explain(
+  issue: z.core.$ZodIssue,
+  value: unknown,
+  locate: Locate,
+  inFile: (at: PropertyKey[]) => PropertyKey[],
+  prefix: PropertyKey[] = [],
+): string {
   const path = [...prefix, ...issue.path];
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     const deepest = issue.errors.map(branch => branch[0]!).sort((a, b) => b.path.length - a.path.length)[0]!;
-    if (deepest.path.length > 0 || issue.errors.length === 1) return explain(deepest, value, locate, path);
+    if (deepest.path.length > 0 || issue.errors.length === 1) return explain(deepest, value, locate, inFile, path);
   }
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0]!;
     const guess = nearest(key, knownKeys(path));
-    return `${locate([...path, key])}: unknown key '${[...path, key].join('.')}'; ${guess ? `did you mean '${guess}'?` : 'remove it.'}`;
+    return `${locate([...path, key])}: unknown key '${inFile([...path, key]).join('.')}'; ${guess ? `did you mean '${guess}'?` : 'remove it.'}`;
   }
   const got = path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
   const found = got === undefined ? 'it is missing' : `found ${JSON.stringify(got)}`;
-  return `${locate(path)}: '${path.map(String).join('.')}' is not right (${issue.message.replace(/^Invalid input: /, '')}), ${found}; correct the value.`;
+  return `${locate(path)}: '${inFile(path).map(String).join('.')}' is not right (${issue.message.replace(/^Invalid input: /, '')}), ${found}; correct the value.`;
 }
 
 /** Keys that the schema knows at a path, for "did you mean". */

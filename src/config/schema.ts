@@ -154,6 +154,8 @@ export const configSchema = z.strictObject({
   /** A checkpoint to start from, dense (its experts are grown at upcycle.at) or sparse; null starts from random weights. */
   init: z.string().nullable().default(null),
   families: z.union([z.string(), familiesSchema]),
+  /** A seed deals the same experts out to the languages at random, group sizes kept: the control for "do families matter". */
+  shuffle_families: z.int().nonnegative().nullable().default(null),
   /** `all`, or the codes to train on. */
   languages: z.union([z.literal('all'), z.array(z.string()).min(1)]).default('all'),
   data: data.prefault({}),

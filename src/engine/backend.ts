@@ -2,7 +2,9 @@
 // wasm: tfjs-backend-wasm (one thread, SIMD) with our host kernels. cpu: tfjs in plain JavaScript, the oracle.
 // tensorflow: @tensorflow/tfjs-node-gpu or -node, optional packages that are imported only when asked for.
 
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { shareIdentity } from './host.ts';
 import { tf } from './tf.ts';
@@ -88,9 +90,12 @@ async function wasmCandidate(): Promise<Candidate> {
 }
 
 async function tensorflowCandidate(load: boolean): Promise<Candidate> {
-  const installed = TENSORFLOW_PACKAGES.find(isInstalled);
+  const found = TENSORFLOW_PACKAGES.filter(name => folderOf(name) !== null);
+  const installed = found.find(name => hasLibrary(folderOf(name)!));
   if (!installed) {
-    const why = `Neither ${TENSORFLOW_PACKAGES.join(' nor ')} is installed (both download a library at install).`;
+    const why = found[0]
+      ? `${found[0]} is here without its library; fetch it with: cd ${folderOf(found[0])} && npm run install.`
+      : `Neither ${TENSORFLOW_PACKAGES.join(' nor ')} is installed.`;
     return { name: 'tensorflow', works: false, why };
   }
   if (!load) return { name: 'tensorflow', works: true, why: `${installed} is installed; choose it by name.` };
@@ -108,13 +113,19 @@ function cpuCandidate(): Candidate {
   return { name: 'cpu', works: backend !== null, why: 'Plain JavaScript: slow, works everywhere, the reference.' };
 }
 
-function isInstalled(name: string): boolean {
+/** Where a package is installed, as seen from here. */
+function folderOf(name: string): string | null {
   try {
-    createRequire(import.meta.url).resolve(name);
-    return true;
+    return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
   } catch {
-    return false;
+    return null;
   }
+}
+
+/** The TensorFlow packages compile or download their library into lib/napi-v*; their install scripts are off by default. */
+function hasLibrary(folder: string): boolean {
+  const lib = join(folder, 'lib');
+  return existsSync(lib) && readdirSync(lib).some(name => existsSync(join(lib, name, 'tfjs_binding.node')));
 }
 
 /** Runs `f` with the console shut, and takes back the process-wide error handlers that Emscripten installs. */

@@ -38,7 +38,8 @@ test('verbs, arguments, options and defaults', () => {
     analyze-routing [run]
       --out <dir>
       --tokens <n> = 1000
-      --routing <mode> = "free"
+      --routing <mode>
+      --png
       --trace <dir>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --json

@@ -166,6 +166,33 @@ describe('wrong input gets one sentence with file, line and mend', () => {
   });
 });
 
+test('the random control keeps group sizes, follows its seed and names its experts so', () => {
+  const map = (seed: number | null) =>
+    loadConfig('configs/50lang.yaml', { overrides: [['shuffle_families', seed]] }).map;
+  const sizes = (seed: number | null) =>
+    Array.from({ length: 7 }, (_, e) => map(seed).languages.filter(l => l.expert === e).length);
+  const experts = (seed: number | null): string =>
+    map(seed)
+      .languages.map(l => l.expert)
+      .join('');
+  expect(sizes(1)).toEqual(sizes(null));
+  expect(experts(1)).toBe(experts(1));
+  expect(new Set([null, 1, 2].map(experts)).size).toBe(3);
+  expect(map(1).expertNames[0]).toBe('random 0');
+});
+
+test('one expert per token needs raw gates, or the router learns nothing', () => {
+  const k1 = { overrides: [['model.num_experts_per_tok', 1]] as [string, unknown][] };
+  expect(refusal(two, k1)).toContain('set norm_topk_prob to false');
+  expect(() => loadConfig(write(two), { overrides: [...k1.overrides, ['model.norm_topk_prob', false]] })).not.toThrow();
+});
+
+test('a fault in a bare families file is named by its own path', () => {
+  const sentence = refusal(two.replace('script: Latn', 'script: Latin'));
+  expect(sentence).toContain("'families.0.languages.0.script'");
+  expect(sentence).toContain('ISO 15924');
+});
+
 test('spelling: within two edits, else nothing', () => {
   expect(nearest('step', ['steps', 'seed'])).toBe('steps');
   expect(nearest('zzzz', ['steps', 'seed'])).toBeUndefined();

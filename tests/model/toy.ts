@@ -1,6 +1,6 @@
 // Tiny random models, token inputs and readers of tensors for the tests of src/model, src/eval and src/train/grow.ts.
 import seedrandom from 'seedrandom';
-import { type FamilyMap, familyMap } from '../../src/config/families.ts';
+import { type FamilyMap, resolveMap } from '../../src/config/families.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import { batchesOf, type Packing } from '../../src/data/pack.ts';
 import type { Batch, TokenDocument } from '../../src/data/types.ts';
@@ -37,7 +37,7 @@ const FAMILIES = {
 };
 
 /** Four languages, each its own family and expert. */
-export const toyMap: FamilyMap = familyMap(FAMILIES, 'all', () => 'toy');
+export const toyMap: FamilyMap = resolveMap(FAMILIES, 'all', () => 'toy');
 export const toyExperts: Int32Array = Int32Array.from(toyMap.languages, language => language.expert);
 
 export function toyConfig({ model, ...rest }: Settings = {}): Config {
