@@ -23,7 +23,7 @@ function prepareWith(...splits: Split[]) {
     `families: { name: one, families: [{ name: A, expert: 0, languages: [{ code: aa, name: A, script: Latn }] }] }
 data: { sources: [], files: [text.jsonl] }
 tokenizer: { kind: bytes }
-model: { num_experts_per_tok: 1 }
+model: { num_experts_per_tok: 1, norm_topk_prob: false }
 `,
   );
   const { config, map } = loadConfig(join(folder, 'run.yaml'));
