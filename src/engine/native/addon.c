@@ -3,7 +3,7 @@
 // groupedGemm(x_ND, w_EFD[], offsets_E1, y_NF, d, f)            y[r] = x[r] w[e]ᵀ
 // groupedGemmInput(dy_NF, w_EFD[], offsets_E1, dx_ND, d, f)     dx[r] = dy[r] w[e]
 // groupedGemmWeight(dy_NF, x_ND, offsets_E1, dw_EFD[], d, f)    dw[e] = dy[segment]ᵀ x[segment]
-// setThreads(n) -> n, info() -> { isa, threads }
+// setThreads(n) -> n, setInstructions(name) -> whether the processor has them, info() -> { isa, threads }
 
 #include "kernels.h"
 
@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static pthread_mutex_t kernels = PTHREAD_MUTEX_INITIALIZER; // workers of Node share one pool and one packing buffer
 static unsigned environments;
@@ -103,7 +104,7 @@ static napi_value gemm(napi_env env, napi_callback_info info) {
 typedef struct {
   size_t d, f, rows;
   uint32_t experts;
-  const int32_t *offsets;
+  int32_t *offsets; // a copy, as another thread of JavaScript may write into the caller's
   Product *products;
 } Groups;
 
@@ -115,26 +116,30 @@ static bool read_offsets(napi_env env, napi_value value, Groups *groups) {
   if (napi_is_typedarray(env, value, &is_array) != napi_ok || !is_array ||
       napi_get_typedarray_info(env, value, &type, &length, &data, NULL, NULL) != napi_ok || type != napi_int32_array)
     return refuse(env, "offsets", "must be an Int32Array");
-  const int32_t *offsets = data;
   if (length != (size_t)groups->experts + 1) return refuse(env, "offsets", "must have one more entry than there are weights");
-  if (offsets[0] != 0) return refuse(env, "offsets", "must begin with 0");
+  memcpy(groups->offsets, data, length * sizeof(int32_t));
+  if (groups->offsets[0] != 0) return refuse(env, "offsets", "must begin with 0");
   for (uint32_t e = 0; e < groups->experts; e++)
-    if (offsets[e + 1] < offsets[e]) return refuse(env, "offsets", "must not decrease");
-  groups->offsets = offsets;
-  groups->rows = (size_t)offsets[groups->experts];
+    if (groups->offsets[e + 1] < groups->offsets[e]) return refuse(env, "offsets", "must not decrease");
+  groups->rows = (size_t)groups->offsets[groups->experts];
   return true;
 }
 
-/// Arguments 2, 4 and 5, and the number of weights in the array `weights`.
+/// Arguments 2, 4 and 5, and the number of weights in the array `weights`. Call free_groups() whatever comes back.
 static bool read_groups(napi_env env, napi_value *v, napi_value weights, Groups *groups) {
   bool is_array = false;
   if (napi_is_array(env, weights, &is_array) != napi_ok || !is_array ||
       napi_get_array_length(env, weights, &groups->experts) != napi_ok)
     return refuse(env, "weights", "must be an array of Float32Array");
-  if (!read_size(env, v[4], "d", &groups->d) || !read_size(env, v[5], "f", &groups->f) || !read_offsets(env, v[2], groups))
-    return false;
-  groups->products = calloc(groups->experts ? groups->experts : 1, sizeof(Product));
-  return groups->products || refuse(env, "weights", "are too many for the memory that is left");
+  groups->products = calloc((size_t)groups->experts + 1, sizeof(Product));
+  groups->offsets = calloc((size_t)groups->experts + 1, sizeof(int32_t));
+  if (!groups->products || !groups->offsets) return refuse(env, "weights", "are too many for the memory that is left");
+  return read_size(env, v[4], "d", &groups->d) && read_size(env, v[5], "f", &groups->f) && read_offsets(env, v[2], groups);
+}
+
+static void free_groups(Groups *groups) {
+  free(groups->products);
+  free(groups->offsets);
 }
 
 static bool read_weight(napi_env env, napi_value weights, const Groups *groups, uint32_t e, Floats *weight) {
@@ -148,8 +153,10 @@ static napi_value grouped_rows(napi_env env, napi_callback_info info, bool forwa
   napi_value v[6];
   Groups groups = {0};
   Floats in, out, weight;
-  if (!read_arguments(env, info, 6, v) || !read_groups(env, v, v[1], &groups)) return NULL;
-  size_t inner = forward ? groups.d : groups.f, outer = forward ? groups.f : groups.d;
+  size_t inner, outer;
+  if (!read_arguments(env, info, 6, v) || !read_groups(env, v, v[1], &groups)) goto end;
+  inner = forward ? groups.d : groups.f;
+  outer = forward ? groups.f : groups.d;
   if (!read_sized(env, v[0], "input", groups.rows * inner, &in) ||
       !read_sized(env, v[3], "output", groups.rows * outer, &out))
     goto end;
@@ -173,7 +180,7 @@ static napi_value grouped_rows(napi_env env, napi_callback_info info, bool forwa
   }
   run(env, groups.products, groups.experts);
 end:
-  free(groups.products);
+  free_groups(&groups);
   return NULL;
 }
 
@@ -192,7 +199,7 @@ static napi_value grouped_gemm_weight(napi_env env, napi_callback_info info) {
   napi_value v[6];
   Groups groups = {0};
   Floats dy, x, gradient;
-  if (!read_arguments(env, info, 6, v) || !read_groups(env, v, v[3], &groups)) return NULL;
+  if (!read_arguments(env, info, 6, v) || !read_groups(env, v, v[3], &groups)) goto end;
   if (!read_sized(env, v[0], "gradient", groups.rows * groups.f, &dy) ||
       !read_sized(env, v[1], "input", groups.rows * groups.d, &x))
     goto end;
@@ -212,7 +219,7 @@ static napi_value grouped_gemm_weight(napi_env env, napi_callback_info info) {
   }
   run(env, groups.products, groups.experts);
 end:
-  free(groups.products);
+  free_groups(&groups);
   return NULL;
 }
 
@@ -228,6 +235,20 @@ static napi_value set_threads(napi_env env, napi_callback_info info) {
   unsigned now = set_thread_count((unsigned)count);
   pthread_mutex_unlock(&kernels);
   return napi_create_uint32(env, now, &result) == napi_ok ? result : NULL;
+}
+
+static napi_value set_instructions(napi_env env, napi_callback_info info) {
+  napi_value value, result;
+  char name[16] = "";
+  if (!read_arguments(env, info, 1, &value)) return NULL;
+  if (napi_get_value_string_utf8(env, value, name, sizeof name, NULL) != napi_ok) {
+    refuse(env, "The name of an instruction set", "must be a string");
+    return NULL;
+  }
+  pthread_mutex_lock(&kernels);
+  bool used = use_instruction_set(name);
+  pthread_mutex_unlock(&kernels);
+  return napi_get_boolean(env, used, &result) == napi_ok ? result : NULL;
 }
 
 static napi_value describe(napi_env env, napi_callback_info info) {
@@ -258,6 +279,7 @@ NAPI_MODULE_INIT() {
       {"groupedGemmInput", grouped_gemm_input},
       {"groupedGemmWeight", grouped_gemm_weight},
       {"setThreads", set_threads},
+      {"setInstructions", set_instructions},
       {"info", describe},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

@@ -51,7 +51,7 @@ static void write_part(const float *sum, size_t width, Corner corner) {
 #include "tile.h"
 
 #define NAME avx512
-#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f")))
 #define LANES 16
 #define ROWS 12
 #define WIDE 2
@@ -64,24 +64,34 @@ typedef struct {
   void (*run)(size_t k, const float *a, const float *b, Corner corner);
 } Tile;
 
-static Tile choose_tile(void) {
+static Tile tiles[3], tile; // those that this processor can run, best first, and the one in use
+static size_t tile_count;
+static pthread_once_t tiles_listed = PTHREAD_ONCE_INIT;
+
+static void list_tiles(void) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw"))
-    return (Tile){"avx512", 12, 32, tile_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return (Tile){"avx2", 6, 16, tile_avx2};
+  if (__builtin_cpu_supports("avx512f")) tiles[tile_count++] = (Tile){"avx512", 12, 32, tile_avx512};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    tiles[tile_count++] = (Tile){"avx2", 6, 16, tile_avx2};
 #endif
-  return (Tile){"plain", 4, 8, tile_plain};
+  tiles[tile_count++] = (Tile){"plain", 4, 8, tile_plain};
+  tile = tiles[0];
 }
 
-static Tile tile;
-static pthread_once_t tile_chosen = PTHREAD_ONCE_INIT;
-static void set_tile(void) { tile = choose_tile(); }
-
 const char *instruction_set(void) {
-  pthread_once(&tile_chosen, set_tile);
+  pthread_once(&tiles_listed, list_tiles);
   return tile.name;
+}
+
+bool use_instruction_set(const char *name) {
+  pthread_once(&tiles_listed, list_tiles);
+  for (size_t i = 0; i < tile_count; i++) {
+    if (strcmp(tiles[i].name, name) != 0) continue;
+    tile = tiles[i];
+    return true;
+  }
+  return false;
 }
 
 /// A part of a product that is packed and run at once: columns [column, column + columns), terms [from, from + k).
@@ -205,15 +215,17 @@ static void tile_task(const void *context, uint32_t task, unsigned thread) {
 
 static void run_batch(Batch *batch) {
   double work = 0;
+  size_t all_blocks = 0;
+  for (size_t s = 0; s < batch->count; s++) all_blocks += parts(batch->slices[s].product->m, ROW_BLOCK);
+  size_t pieces = parts(4 * thread_count(), all_blocks);
   batch->pack_tasks = batch->tile_tasks = 0;
   for (size_t s = 0; s < batch->count; s++) {
     Slice *slice = &batch->slices[s];
-    size_t blocks = parts(slice->product->m, ROW_BLOCK), wanted = parts(4 * thread_count(), blocks);
-    slice->pieces = batch->count > 1 ? 1 : least(wanted, parts(panels_of(slice), 4));
+    slice->pieces = least(pieces, parts(panels_of(slice), 4));
     slice->pack_task = batch->pack_tasks;
     slice->tile_task = batch->tile_tasks;
     batch->pack_tasks += (uint32_t)(parts(slice->k, K_BLOCK) * parts(panels_of(slice), PACK_GROUP));
-    batch->tile_tasks += (uint32_t)(blocks * slice->pieces);
+    batch->tile_tasks += (uint32_t)(parts(slice->product->m, ROW_BLOCK) * slice->pieces);
     work += (double)slice->product->m * (double)slice->columns * (double)slice->k;
   }
   if (work > SMALL_WORK) {

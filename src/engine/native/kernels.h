@@ -25,6 +25,9 @@ bool run_products(const Product *products, size_t count);
 /// The instruction set that the tiles use.
 const char *instruction_set(void);
 
+/// Uses the tiles of "avx512", "avx2" or "plain" from now on. False where the processor cannot. For tests.
+bool use_instruction_set(const char *name);
+
 /// A task of a parallel loop; `thread` is below thread_count() and names the scratch memory that it may use.
 typedef void (*Task)(const void *context, uint32_t task, unsigned thread);
 

@@ -53,6 +53,9 @@ export interface NativeKernels {
   ): void;
   /** Threads from now on, the caller's included; returns how many could be had. */
   setThreads(threads: number): number;
+  /** Uses 'avx512', 'avx2' or 'plain' from now on; false, and no change, where the processor has no such thing. */
+  setInstructions(name: string): boolean;
+  /** The instruction set (the best there is, unless set) and the threads in use. */
   info(): { isa: string; threads: number };
 }
 
