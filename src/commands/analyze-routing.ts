@@ -5,7 +5,7 @@ import pc from 'picocolors';
 import { analyze } from '../../analysis/analyze.ts';
 import { toPng } from '../../analysis/figures/png.ts';
 import type { CountRow } from '../../routing/trace.ts';
-import { type BackendName, selectBackend } from '../engine/backend.ts';
+import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { readMode } from '../eval/modes.ts';
@@ -13,6 +13,7 @@ import { recordTrace } from '../eval/trace.ts';
 import { disposeModel } from '../model/weights.ts';
 import { writeTrace } from '../trace/write.ts';
 import { readMetrics } from '../train/metrics.ts';
+import { useBackend } from './backend.ts';
 import { documentsOf, openHeldOut, passShape } from './held-out.ts';
 import { createOutput, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
@@ -63,7 +64,7 @@ async function trace(
   say: (line: string) => void,
   silent: boolean,
 ): Promise<string> {
-  await selectBackend(options.backend);
+  await useBackend(options.backend);
   const held = await openHeldOut(run);
   const sparse = held.model.spec.layers.includes('moe');
   if (!sparse)

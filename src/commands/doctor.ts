@@ -2,12 +2,12 @@
 import { availableParallelism, totalmem } from 'node:os';
 import pc from 'picocolors';
 import { SOURCE_NAMES, sourceVersion } from '../data/corpus.ts';
-import { selectBackend } from '../engine/backend.ts';
+import { useBackend } from './backend.ts';
 import { createOutput } from './output.ts';
 
 export async function doctor(options: { json?: boolean }): Promise<void> {
   const out = createOutput(options.json ?? false);
-  const { name, why, candidates } = await selectBackend('auto');
+  const { name, why, candidates } = await useBackend('auto', true);
   out.say(
     `Node ${process.version}, ${availableParallelism()} processors, ${(totalmem() / 2 ** 30).toFixed(0)} GiB of memory.`,
   );

@@ -1,12 +1,13 @@
 // `moe eval`: held-out loss of a checkpoint per language and family, with free routing and with language ids given.
 import type { RoutingMode } from '../../routing/types.ts';
 import type { TokenDocument } from '../data/types.ts';
-import { type BackendName, selectBackend } from '../engine/backend.ts';
+import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { type AggregatedLosses, aggregateLosses } from '../eval/aggregate.ts';
 import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
 import { givenMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
+import { useBackend } from './backend.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
@@ -23,7 +24,7 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   const { split } = options;
   if (split !== 'validation' && split !== 'test')
     throw new UserError(`--split ${split} is not known; use validation or test.`);
-  await selectBackend(options.backend);
+  await useBackend(options.backend);
   const held = await openHeldOut(run);
   const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
   const free = await losses(held, documents, 'free', out.json);

@@ -1,12 +1,13 @@
 // `moe generate`: talk to what was trained.
 import pc from 'picocolors';
-import { type BackendName, selectBackend } from '../engine/backend.ts';
+import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { generate } from '../eval/generate.ts';
 import { readMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
 import { type OpenedModel, openModel } from '../train/open.ts';
 import { createRng } from '../train/rng.ts';
+import { useBackend } from './backend.ts';
 import { createOutput } from './output.ts';
 import { findCheckpoint } from './runs.ts';
 
@@ -26,7 +27,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
   const out = createOutput(options.json ?? false);
   if (options.topP <= 0 || options.topP > 1)
     throw new UserError(`--top-p ${options.topP} is out of range; give a share above 0 and up to 1.`);
-  await selectBackend(options.backend);
+  await useBackend(options.backend);
   const opened = openModel(findCheckpoint(path).checkpoint);
   const { model, tokenizer } = opened;
   const languageExpert = expertOf(opened, options.language);

@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import type { FamilyMap } from '../config/families.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { type BackendName, type Selection, selectBackend } from '../engine/backend.ts';
+import type { BackendName, Selection } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { writeFileAtomically } from '../hub/atomic.ts';
 import { countParameters } from '../model/count.ts';
@@ -21,6 +21,7 @@ import { type Prepared, prepare, trainingMixture } from '../train/prepare.ts';
 import { createProgress } from '../train/progress.ts';
 import { requireSameConfig } from '../train/resume.ts';
 import { denseSteps, disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
+import { useBackend } from './backend.ts';
 import { environment } from './environment.ts';
 import { Interrupted, withInterrupt } from './interrupt.ts';
 import { createOutput, type Output, table, thousands } from './output.ts';
@@ -50,7 +51,7 @@ export async function train(options: Options): Promise<void> {
     out.result({ run: runDir, checkpoint: from.directory, steps: from.step, finished: true });
     return;
   }
-  const backend = await selectBackend(options.backend);
+  const backend = await useBackend(options.backend);
   announce(out, loaded, backend);
   const { prepared, state } = await start(from, loaded);
   const fresh = from === null;

@@ -6,7 +6,7 @@ import { checkConfig } from '../config/check.ts';
 import type { MoeLayers } from '../config/layer-plan.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { type BackendName, selectBackend } from '../engine/backend.ts';
+import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { writeFolderAtomically } from '../hub/atomic.ts';
@@ -17,6 +17,7 @@ import { disposeModel, hostTensors, type Model } from '../model/weights.ts';
 import { growExperts } from '../train/grow.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { createRng } from '../train/rng.ts';
+import { useBackend } from './backend.ts';
 import { type HeldOut, openHeldOut } from './held-out.ts';
 import { createOutput, thousands } from './output.ts';
 
@@ -41,7 +42,7 @@ export async function upcycle(options: Options): Promise<void> {
   if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another folder.`);
   if (!INITS.includes(options.routerInit))
     throw new UserError(`--router-init ${options.routerInit} is not known; use ${INITS.join(', ')}.`);
-  await selectBackend(options.backend);
+  await useBackend(options.backend);
   const held = await openHeldOut(options.from);
   if (held.model.spec.layers.includes('moe'))
     throw new UserError(`${held.checkpoint} has experts already; --from takes a dense checkpoint.`);

@@ -1,4 +1,5 @@
 // Chooses the tfjs backend that everything runs on, and says why.
+// native: our C kernels, compiled on this machine when asked for by name; our host kernels and tfjs's for the rest.
 // wasm: tfjs-backend-wasm (one thread, SIMD) with our host kernels. cpu: tfjs in plain JavaScript, the oracle.
 // tensorflow: @tensorflow/tfjs-node-gpu or -node, optional packages that are imported only when asked for.
 
@@ -7,6 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { shareIdentity } from './host.ts';
+import type { NativePlaces } from './native/load.ts';
 import { tf } from './tf.ts';
 
 export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
@@ -26,15 +28,25 @@ export interface Selection {
   candidates: Candidate[];
 }
 
+/** What the engine may not find out by itself. */
+export interface BackendOptions {
+  /** Where the C kernels are compiled, kept and looked for; native does not work without it. */
+  native?: NativePlaces;
+  /** Threads of native's matrix products; every number gives the same bits. */
+  threads?: number;
+  /** Also compiles the native kernels when native was not asked for, to know whether it works. */
+  tryAll?: boolean;
+}
+
 const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
 
 /** Takes the named backend, or the best that works for `auto`. Must run before the first tensor is made.
  *  @throws UserError when the name is unknown or that backend does not work on this machine. */
-export async function selectBackend(name: BackendName): Promise<Selection> {
+export async function selectBackend(name: BackendName, options: BackendOptions = {}): Promise<Selection> {
   if (!BACKEND_NAMES.includes(name)) {
     throw new UserError(`Backend '${name}' is not known; choose one of ${BACKEND_NAMES.join(', ')}.`);
   }
-  const candidates = await listCandidates(name);
+  const candidates = await listCandidates(name, options);
   const order = name === 'auto' ? ['wasm', 'cpu'] : [name];
   const chosen = candidates.find(candidate => candidate.works && order.includes(candidate.name));
   if (!chosen) {
@@ -47,14 +59,11 @@ export async function selectBackend(name: BackendName): Promise<Selection> {
   return { name: chosen.name, why: chosen.why, candidates };
 }
 
-/** Candidates from best to worst. Only the tensorflow package is loaded on demand, as it takes the process over. */
-async function listCandidates(asked: BackendName): Promise<Candidate[]> {
+/** Candidates from best to worst. On demand only: native, as it may have to compile, and the tensorflow package, as it
+ *  takes the process over. */
+async function listCandidates(asked: BackendName, options: BackendOptions): Promise<Candidate[]> {
   return [
-    {
-      name: 'native',
-      works: false,
-      why: 'The native C kernels are not in this version.',
-    },
+    await nativeCandidate(asked === 'native' || options.tryAll === true, options),
     await wasmCandidate(),
     {
       name: 'webgpu',
@@ -64,6 +73,14 @@ async function listCandidates(asked: BackendName): Promise<Candidate[]> {
     await tensorflowCandidate(asked === 'tensorflow'),
     cpuCandidate(),
   ];
+}
+
+async function nativeCandidate(load: boolean, { native, threads }: BackendOptions): Promise<Candidate> {
+  const refused = (why: string): Candidate => ({ name: 'native', works: false, why });
+  if (!load) return refused('C kernels, not tried: they are compiled when chosen by name.');
+  if (!native) return refused('The C kernels need a folder to be compiled into, and none was given.');
+  const { openNative } = await import('./native-backend/backend.ts');
+  return { name: 'native', ...openNative(native, threads ?? 1) };
 }
 
 async function wasmCandidate(): Promise<Candidate> {

@@ -1,7 +1,8 @@
 // Host kernels: loops over typed arrays, written once and registered for every backend whose memory the host can
-// address. cpu keeps each tensor in a typed array; wasm keeps all of them in one heap that typed arrays can view.
+// address. cpu and native keep each tensor in a typed array; wasm keeps all in one heap that typed arrays can view.
 // A kernel may also call the backend's own fast kernels (matrix product, softmax, sigmoid) on the tensors it makes.
 
+import type { NativeKernels } from './native/load.ts';
 import type { TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';
 
@@ -17,6 +18,8 @@ export interface HostMemory {
   release(...tensors: TensorInfo[]): void;
   /** Runs another kernel of this backend. */
   run(kernel: string, inputs: Record<string, TensorInfo>, attributes?: object): TensorInfo;
+  /** Matrix products that are fast in all transposes, where the backend has them. */
+  kernels?: NativeKernels;
 }
 
 export type HostKernel<A> = (memory: HostMemory, inputs: Record<string, TensorInfo>, attributes: A) => TensorInfo[];
@@ -28,17 +31,30 @@ interface CpuBackend extends HostBackend {
   makeTensorInfo(shape: number[], dtype: 'float32', values: Float32Array): TensorInfo;
   data: { get(id: object): { values: Float32Array } };
 }
+interface NativeHost extends CpuBackend {
+  kernels: NativeKernels;
+}
 interface WasmBackend extends HostBackend {
   makeOutput(shape: number[], dtype: 'float32'): TensorInfo;
   typedArrayFromHeap(tensor: TensorInfo): Float32Array;
   incRef(id: object): void;
 }
 
-const cpuMemory = (backend: CpuBackend): HostMemory => ({
-  ...commonMemory('cpu', backend),
+const cpuMemory = (backend: CpuBackend, name = 'cpu'): HostMemory => ({
+  ...commonMemory(name, backend),
   allocate: shape => backend.makeTensorInfo(shape, 'float32', new Float32Array(tf.util.sizeFromShape(shape))),
   view: tensor => backend.data.get(tensor.dataId).values,
 });
+
+const nativeMemory = (backend: NativeHost): HostMemory => ({
+  ...cpuMemory(backend, 'native'),
+  view: tensor => asFloats(backend.data.get(tensor.dataId).values),
+  kernels: backend.kernels,
+});
+
+/** tfjs casts integers and booleans to fp32 by a new label on the same array, which C code cannot read. */
+const asFloats = (values: Float32Array): Float32Array =>
+  values instanceof Float32Array ? values : Float32Array.from(values);
 
 const wasmMemory = (backend: WasmBackend): HostMemory => ({
   ...commonMemory('wasm', backend),
@@ -58,7 +74,14 @@ function commonMemory(name: string, backend: HostBackend): Pick<HostMemory, 'rel
   };
 }
 
-const HOSTS: Record<string, (backend: never) => HostMemory> = { cpu: cpuMemory, wasm: wasmMemory };
+const HOSTS: Record<string, (backend: never) => HostMemory> = {
+  cpu: (backend: CpuBackend) => cpuMemory(backend),
+  native: nativeMemory,
+  wasm: wasmMemory,
+};
+
+/** The memory of the native backend, for kernels written for it alone. */
+export const memoryOfNative = (backend: unknown): HostMemory => nativeMemory(backend as NativeHost);
 
 /** Registers a host kernel for all host-addressable backends. Call it once, at the top level of the kernel's file. */
 export function registerHostKernel<A>(kernelName: string, kernel: HostKernel<A>): void {

@@ -25,10 +25,13 @@ describe('selectBackend', () => {
     expect(log).not.toHaveBeenCalled();
   });
 
-  it.each(['native', 'webgpu'] as const)('refuses %s in one sentence and keeps the backend in use', async name => {
+  it.each([
+    ['webgpu', /not in this version\. Try --backend auto\.$/],
+    ['native', /need a folder to be compiled into, and none was given\. Try --backend auto\.$/],
+  ] as const)('refuses %s in one sentence and keeps the backend in use', async (name, sentence) => {
     await selectBackend('cpu');
     await expect(selectBackend(name)).rejects.toThrow(UserError);
-    await expect(selectBackend(name)).rejects.toThrow(/not in this version\. Try --backend auto\.$/);
+    await expect(selectBackend(name)).rejects.toThrow(sentence);
     expect(tf.getBackend()).toBe('cpu');
   });
 

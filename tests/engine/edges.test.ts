@@ -1,7 +1,6 @@
 // Where operations break first: no rows, blocks and tiles that do not divide, a heap that grows, ids out of range,
 // weights that change under the matrix product, gradients of computations that run twice.
 import { beforeAll, describe, expect, it } from 'vitest';
-import { selectBackend } from '../../src/engine/backend.ts';
 import { adamw } from '../../src/engine/ops/adamw.ts';
 import { attention } from '../../src/engine/ops/attention.ts';
 import { checkpointed } from '../../src/engine/ops/checkpointed.ts';
@@ -20,6 +19,7 @@ import { groupedLinearReference } from '../../src/engine/reference/grouped-linea
 import { linearReference, matmulReference } from '../../src/engine/reference/matmul.ts';
 import type { Scalar, Tensor, Tensor2D, Tensor4D } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
+import { hostBackends, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
 
 type Any = (...inputs: Tensor[]) => Tensor;
@@ -46,9 +46,9 @@ function expectSame(f: Any, reference: Any, shapes: number[][]): void {
   });
 }
 
-describe.each(['cpu', 'wasm'] as const)('on %s', backend => {
+describe.each(hostBackends)('on %s', backend => {
   beforeAll(async () => {
-    await selectBackend(backend);
+    await use(backend);
   });
 
   it('no rows in, no rows out, and gradients of zero', () => {
@@ -286,7 +286,7 @@ describe.each(['cpu', 'wasm'] as const)('on %s', backend => {
 
 describe('memory of the wasm backend', () => {
   beforeAll(async () => {
-    await selectBackend('wasm');
+    await use('wasm');
   });
 
   it('a kernel survives the growth of the heap between its allocations', () => {

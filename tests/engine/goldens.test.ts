@@ -1,7 +1,6 @@
 // PyTorch's numbers (tests/golden/engine/make_engine_golden.py) and numbers worked by hand, on both host backends.
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { selectBackend } from '../../src/engine/backend.ts';
 import { adamw } from '../../src/engine/ops/adamw.ts';
 import { attention } from '../../src/engine/ops/attention.ts';
 import { combine } from '../../src/engine/ops/combine.ts';
@@ -18,6 +17,7 @@ import { swiglu } from '../../src/engine/ops/swiglu.ts';
 import { adamwReference } from '../../src/engine/reference/adamw.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
+import { hostBackends, use } from './backends.ts';
 import { expectClose } from './judge.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../golden/engine/engine.json', import.meta.url), 'utf8'));
@@ -34,9 +34,9 @@ const tidy = (f: () => void) => () => {
   });
 };
 
-describe.each(['cpu', 'wasm'] as const)('on %s, as in PyTorch', backend => {
+describe.each(hostBackends)('on %s, as in PyTorch', backend => {
   beforeAll(async () => {
-    await selectBackend(backend);
+    await use(backend);
   });
 
   it(
@@ -118,9 +118,9 @@ describe.each(['cpu', 'wasm'] as const)('on %s, as in PyTorch', backend => {
   });
 });
 
-describe.each(['cpu', 'wasm'] as const)('on %s, by hand', backend => {
+describe.each(hostBackends)('on %s, by hand', backend => {
   beforeAll(async () => {
-    await selectBackend(backend);
+    await use(backend);
   });
   const rows = (...values: number[][]) => tf.tensor2d(values);
 

@@ -1,8 +1,7 @@
-// Every differentiable operation on random shapes, odd and tiny ones included, against double precision, on the two
+// Every differentiable operation on random shapes, odd and tiny ones included, against double precision, on the
 // backends with host kernels and on one without any, where the operation must fall back to its reference.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { selectBackend } from '../../src/engine/backend.ts';
 import { attention } from '../../src/engine/ops/attention.ts';
 import { combine } from '../../src/engine/ops/combine.ts';
 import { crossEntropy } from '../../src/engine/ops/cross-entropy.ts';
@@ -25,6 +24,7 @@ import { ropeReference } from '../../src/engine/reference/rope.ts';
 import { swigluReference } from '../../src/engine/reference/swiglu.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
+import { hostBackends, use } from './backends.ts';
 import {
   attention64,
   crossEntropy64,
@@ -55,9 +55,9 @@ function registerBareBackend(): void {
   tf.registerBackend('bare', () => Object.assign(new Cpu(), { firstUse: false }));
 }
 
-describe.each(['cpu', 'wasm', 'bare'] as const)('on %s', backend => {
+describe.each([...hostBackends, 'bare'] as const)('on %s', backend => {
   beforeAll(async () => {
-    await selectBackend(backend === 'wasm' ? 'wasm' : 'cpu');
+    await use(backend === 'bare' ? 'cpu' : backend);
     if (backend !== 'bare') return;
     registerBareBackend();
     await tf.setBackend('bare');

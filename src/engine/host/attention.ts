@@ -7,8 +7,7 @@
 import type { HostMemory } from '../host.ts';
 import { registerHostKernel } from '../host.ts';
 import type { TensorInfo } from '../tf.ts';
-import { plainProduct } from './product.ts';
-import { transposeInto } from './transpose.ts';
+import { straightProduct } from './product.ts';
 
 export interface AttentionAttributes {
   querySegment_BS: Int32Array;
@@ -17,6 +16,10 @@ export interface AttentionAttributes {
 
 const BLOCKED = -1e30; // finite, so that a row that may see nothing gives no NaN
 const STACKED_ROWS = 128; // rows of one score block, over all stacked heads
+
+const PLAIN = { transposeA: false, transposeB: false };
+const LEFT_TURNED = { transposeA: true, transposeB: false };
+const RIGHT_TURNED = { transposeA: false, transposeB: true };
 
 /** One block: queries i0..i1 of the heads of one key group, and the keys j0..j1 that any of them may see. */
 interface Block {
@@ -159,13 +162,6 @@ function addKeys(memory: HostMemory, target: TensorInfo, rows: TensorInfo, block
   }
 }
 
-function turned(memory: HostMemory, matrix: TensorInfo): TensorInfo {
-  const [rows, columns] = matrix.shape;
-  const result = memory.allocate([columns, rows]);
-  transposeInto(memory.view(matrix), memory.view(result), rows, columns);
-  return result;
-}
-
 /** Attention weights p [n, w] of a block; a row without keys holds equal weights that the caller must not use. */
 function weightsOf(
   memory: HostMemory,
@@ -175,8 +171,7 @@ function weightsOf(
   { keys: sk, queries: sq, ratio }: Sizes,
   { querySegment_BS, keySegment_BS }: AttentionAttributes,
 ): TensorInfo {
-  const keysT = turned(memory, keys);
-  const scores = plainProduct(memory, queries, keysT);
+  const scores = straightProduct(memory, queries, keys, RIGHT_TURNED);
   const s = memory.view(scores);
   const { i0, i1, j0, j1, sight } = block;
   const b = block.queryBase / sq;
@@ -193,7 +188,7 @@ function weightsOf(
     }
   }
   const weights = memory.run('Softmax', { logits: scores }, { dim: 1 });
-  memory.release(keysT, scores);
+  memory.release(scores);
   return weights;
 }
 
@@ -209,7 +204,7 @@ registerHostKernel<AttentionAttributes>('MoeAttention', (memory, { q, k, v }, at
     const keys = takeKeys(memory, k, block, size);
     const values = takeKeys(memory, v, block, size);
     const weights = weightsOf(memory, queries, keys, block, size, attributes);
-    const mixed = plainProduct(memory, weights, values);
+    const mixed = straightProduct(memory, weights, values, PLAIN);
     putQueries(memory, out, mixed, block, size, 1);
     memory.release(queries, keys, values, weights, mixed);
   }
@@ -232,27 +227,23 @@ registerHostKernel<AttentionAttributes>('MoeAttentionGrad', (memory, { q, k, v, 
     const keys = takeKeys(memory, k, block, size);
     const values = takeKeys(memory, v, block, size);
     const weights = weightsOf(memory, queries, keys, block, size, attributes);
-    const valuesT = turned(memory, values);
-    const dWeights = plainProduct(memory, upstream, valuesT);
-    const { dScores, dScoresT, weightsT } = scoreGradients(memory, weights, dWeights, block);
-    const dQueries = plainProduct(memory, dScores, keys);
-    const dKeys = plainProduct(memory, dScoresT, queries);
-    const dValues = plainProduct(memory, weightsT, upstream);
+    const dWeights = straightProduct(memory, upstream, values, RIGHT_TURNED);
+    const dScores = scoreGradients(memory, weights, dWeights, block);
+    const dQueries = straightProduct(memory, dScores, keys, PLAIN);
+    const dKeys = straightProduct(memory, dScores, queries, LEFT_TURNED);
+    const dValues = straightProduct(memory, weights, upstream, LEFT_TURNED);
     putQueries(memory, dq, dQueries, block, size, scale);
     addKeys(memory, dk, dKeys, block, size);
     addKeys(memory, dv, dValues, block, size);
-    memory.release(queries, upstream, keys, values, valuesT, weights, dWeights, dScores, dScoresT, weightsT);
-    memory.release(dQueries, dKeys, dValues);
+    memory.release(queries, upstream, keys, values, weights, dWeights, dScores, dQueries, dKeys, dValues);
   }
   return [dq, dk, dv];
 });
 
-/** ds = p ⊙ (dp − Σ_j p dp) of a block with its transpose, and pᵀ; all zero in rows without keys. */
-function scoreGradients(memory: HostMemory, weights: TensorInfo, dWeights: TensorInfo, block: Block) {
+/** ds = p ⊙ (dp − Σ_j p dp) of a block; in rows without keys it is zero, and so p is made. */
+function scoreGradients(memory: HostMemory, weights: TensorInfo, dWeights: TensorInfo, block: Block): TensorInfo {
   const [n, w] = weights.shape;
   const dScores = memory.allocate([n, w]);
-  const dScoresT = memory.allocate([w, n]);
-  const weightsT = memory.allocate([w, n]);
   const [p, dp, ds] = [weights, dWeights, dScores].map(memory.view);
   const { i0, i1, j0, sight } = block;
   for (let row = 0; row < n; row++) {
@@ -270,7 +261,5 @@ function scoreGradients(memory: HostMemory, weights: TensorInfo, dWeights: Tenso
     for (let j = first; j < last; j++) ds[j] = p[j] * (dp[j] - mean);
     ds.fill(0, last, start + w);
   }
-  transposeInto(ds, memory.view(dScoresT), n, w);
-  transposeInto(p, memory.view(weightsT), n, w);
-  return { dScores, dScoresT, weightsT };
+  return dScores;
 }

@@ -1,5 +1,5 @@
-// Host matrix product with explicit transposes. The backend's own product is fast only when neither side is
-// transposed (wasm: 30 against 2 GFLOP/s), so the operands are turned first.
+// Host matrix product. Where the backend has a product that takes transposes (native), it is used as it is. The others
+// are fast only when neither side is transposed (wasm: 30 against 2 GFLOP/s), so the operands are turned first.
 // Kernel MoeProduct: { a, b, bias? }, { transposeA, transposeB } -> [m, n].
 
 import type { HostMemory } from '../host.ts';
@@ -24,7 +24,7 @@ function transposed(memory: HostMemory, matrix: TensorInfo): TensorInfo {
 }
 
 /** a b with neither side transposed. An empty inner dimension gives zeros, which the backend does not promise. */
-export function plainProduct(memory: HostMemory, a: TensorInfo, b: TensorInfo, bias?: TensorInfo): TensorInfo {
+function plainProduct(memory: HostMemory, a: TensorInfo, b: TensorInfo, bias?: TensorInfo): TensorInfo {
   const shape = [a.shape[0], b.shape[1]];
   if (sizeOf(a) === 0 || sizeOf(b) === 0) {
     const empty = memory.allocate(shape);
@@ -44,16 +44,43 @@ export function product(
   memory: HostMemory,
   a: TensorInfo,
   b: TensorInfo,
+  attributes: ProductAttributes,
+  bias?: TensorInfo,
+): TensorInfo {
+  const turns = !memory.kernels && attributes.transposeA && !attributes.transposeB && !bias && sizeOf(b) > sizeOf(a);
+  return turns ? turnedProduct(memory, a, b) : straightProduct(memory, a, b, attributes, bias);
+}
+
+/** op(a) op(b) + bias, each operand as it stands. */
+export function straightProduct(
+  memory: HostMemory,
+  a: TensorInfo,
+  b: TensorInfo,
   { transposeA, transposeB }: ProductAttributes,
   bias?: TensorInfo,
 ): TensorInfo {
-  if (transposeA && !transposeB && !bias && sizeOf(b) > sizeOf(a)) return turnedProduct(memory, a, b);
+  if (memory.kernels) return gemmProduct(memory, a, b, { transposeA, transposeB }, bias);
   const left = transposeA ? transposed(memory, a) : a;
   const right = transposeB ? transposed(memory, b) : b;
   const result = plainProduct(memory, left, right, bias);
   if (left !== a) memory.release(left);
   if (right !== b) memory.release(right);
   return result;
+}
+
+function gemmProduct(
+  memory: HostMemory,
+  a: TensorInfo,
+  b: TensorInfo,
+  { transposeA, transposeB }: ProductAttributes,
+  bias?: TensorInfo,
+): TensorInfo {
+  const [m, k] = transposeA ? [a.shape[1], a.shape[0]] : a.shape;
+  const n = b.shape[transposeB ? 0 : 1];
+  const c = memory.allocate([m, n]);
+  const offset = bias ? memory.view(bias) : null;
+  memory.kernels!.gemm(memory.view(a), memory.view(b), memory.view(c), m, n, k, transposeA, transposeB, false, offset);
+  return c;
 }
 
 /** aᵀ b as (bᵀ a)ᵀ: the right-hand side is packed at some cost per element, so the smaller matrix should be there. */
