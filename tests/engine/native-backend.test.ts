@@ -1,7 +1,7 @@
 // The native backend as a whole: what is said where it cannot run; where it runs, that a small mixture learns on it what
 // it learns on wasm and cpu, with the same bits again and on any number of threads, and that nothing is left behind.
 import { describe, expect, it } from 'vitest';
-import { exponential } from '../../src/engine/native-backend/exponential.ts';
+import { exponential } from '../../src/engine/host/exponential.ts';
 import { alike } from '../../src/engine/native-backend/replace.ts';
 import { type Tensor, tf } from '../../src/engine/tf.ts';
 import { memoryOfTraining } from '../model/training-run.ts';

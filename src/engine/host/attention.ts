@@ -7,6 +7,7 @@
 import type { HostMemory } from '../host.ts';
 import { registerHostKernel } from '../host.ts';
 import type { TensorInfo } from '../tf.ts';
+import { softmaxInto } from './exponential.ts';
 import { straightProduct } from './product.ts';
 
 export interface AttentionAttributes {
@@ -187,9 +188,26 @@ function weightsOf(
       }
     }
   }
+  if (memory.kernels) return seenSoftmax(memory, scores, block);
   const weights = memory.run('Softmax', { logits: scores }, { dim: 1 });
   memory.release(scores);
   return weights;
+}
+
+/** Softmax in place over the columns that each row may see, with zeros elsewhere; the scores must not be packed. For
+ *  backends whose own softmax is no faster than this loop. */
+function seenSoftmax(memory: HostMemory, scores: TensorInfo, { i0, i1, j0, sight }: Block): TensorInfo {
+  const [n, w] = scores.shape;
+  const s = memory.view(scores);
+  for (let row = 0; row < n; row++) {
+    const i = i0 + (row % (i1 - i0));
+    const start = row * w;
+    const [first, last] = [start + Math.max(0, sight.first_S[i] - j0), start + Math.max(0, sight.last_S[i] + 1 - j0)];
+    s.fill(0, start, first);
+    s.fill(0, last, start + w);
+    softmaxInto(s, s, first, last);
+  }
+  return scores;
 }
 
 registerHostKernel<AttentionAttributes>('MoeAttention', (memory, { q, k, v }, attributes) => {

@@ -1,8 +1,8 @@
 // The elementwise kernels and reductions that a training step spends its time in, as plain loops over fp32 arrays.
 // Sums run in double precision, in index order.
+import { exponential, softmaxInto } from '../host/exponential.ts';
 import type { HostMemory } from '../host.ts';
 import type { TensorInfo } from '../tf.ts';
-import { exponential } from './exponential.ts';
 import { alike, replaceKernel } from './replace.ts';
 
 export function registerElementwise(): void {
@@ -46,19 +46,7 @@ function softmax(memory: HostMemory, logits: TensorInfo): TensorInfo {
   const result = memory.allocate(logits.shape);
   const [x, p] = [logits, result].map(memory.view);
   const width = logits.shape[logits.shape.length - 1];
-  for (let start = 0; start < x.length; start += width) {
-    const end = start + width;
-    let top = -Infinity;
-    for (let i = start; i < end; i++) if (!(x[i] <= top)) top = x[i];
-    let sum = 0;
-    for (let i = start; i < end; i++) {
-      const weight = exponential(x[i] - top);
-      p[i] = weight;
-      sum += weight;
-    }
-    const share = 1 / sum;
-    for (let i = start; i < end; i++) p[i] *= share;
-  }
+  for (let start = 0; start < x.length; start += width) softmaxInto(x, p, start, start + width);
   return result;
 }
 
