@@ -106,10 +106,13 @@ describe.each(['avx512', 'avx2', 'plain'])('%s tiles', isa => {
     [70, 1, 2049],
     [3, 2100, 40],
     [1000, 9, 257],
-    [2, 2, 4100],
+    [97, 20, 4100],
   ])('tall, wide and deep: m %i, n %i, k %i', (m, n, k) => {
     if (!kernels.setInstructions(isa)) return expect(isa).not.toBe('plain');
-    for (const [turnA, turnB] of turns) expect(multiply([m, n, k], turnA, turnB, true, true)).toBeLessThanOrEqual(1);
+    kernels.setThreads(2);
+    for (const [turnA, turnB] of turns) {
+      for (const add of [false, true]) expect(multiply([m, n, k], turnA, turnB, add, add)).toBeLessThanOrEqual(1);
+    }
   });
 });
 
