@@ -6,8 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { loadNative, usualCache, usualHeaders } from '../../src/engine/native/load.ts';
+import { nativeHere } from './backends.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moe-load-'));
+/** Needs a C compiler; native-backend.test.ts asserts what is said where there is none. */
+const withCompiler = test.runIf(nativeHere.works);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function program(name: string, text: string): string {
@@ -40,11 +43,11 @@ test('a compiler that fails, and one that makes nothing or rubbish', () => {
   expect(readdirSync(cache).filter(name => !name.endsWith('.node'))).toEqual([]);
 });
 
-test('no headers', () => {
+withCompiler('no headers', () => {
   expect(why({ cache: join(folder, 'none'), headers: [folder] })).toContain('node_api.h is in none of');
 });
 
-test('a cache that cannot be made, and a library that cannot be written into it', () => {
+withCompiler('a cache that cannot be made, and a library that cannot be written into it', () => {
   writeFileSync(join(folder, 'file'), '');
   expect(why({ cache: join(folder, 'file', 'cache') })).toMatch(/^The C kernels cannot be kept in /);
   const locked = join(folder, 'locked');
@@ -56,7 +59,7 @@ test('a cache that cannot be made, and a library that cannot be written into it'
   expect(why({ cache: locked, compilers: [closed] })).toContain('Permission denied.');
 });
 
-test('three processes compile into one cache at once, and all of them load', { timeout: 60_000 }, async () => {
+withCompiler('three processes compile into one cache at once, and all of them load', { timeout: 60_000 }, async () => {
   const cache = join(folder, 'shared');
   const load = join(import.meta.dirname, '../../src/engine/native/load.ts');
   const script = `const { loadNative } = await import(${JSON.stringify(load)});
