@@ -1,0 +1,33 @@
+// All kernels in one translation unit, compiled once per instruction set, and the table by which they are found.
+
+#include "kernels.h"
+
+#include "vector.h"
+
+#include "gemm.c"
+
+#define EACH_KERNEL(X) \
+  X(gemm) X(grouped_gemm) X(grouped_gemm_input) X(grouped_gemm_weight)
+
+#if defined(__wasm__)
+#define EXPORT(name)                                                           \
+  __attribute__((export_name(#name))) bool exported_##name(const Argument *x) { \
+    reset_scratch();                                                           \
+    return name(x);                                                            \
+  }
+EACH_KERNEL(EXPORT)
+#else
+#include "table.h"
+
+#if LANES == 16
+#define VARIANT(name) name##_avx512
+#elif LANES == 8
+#define VARIANT(name) name##_avx2
+#else
+#define VARIANT(name) name##_plain
+#endif
+
+#define ENTRY(name) {#name, name},
+static const Entry entries[] = {EACH_KERNEL(ENTRY)};
+const Table VARIANT(kernels) = {entries, sizeof entries / sizeof *entries};
+#endif
