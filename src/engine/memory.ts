@@ -13,6 +13,9 @@ export interface KernelMemory {
   allocate(shape: number[]): TensorInfo;
   /** The tensor's values, in place, for reading and for arguments of `call`. Write only into what `allocate` gave. */
   view(tensor: TensorInfo): Float32Array;
+  /** The tensor's values for changing them in place. A borrowed array (the caller's own) is copied first.
+   *  @throws Error when another tensor shares the values. */
+  own(tensor: TensorInfo): Float32Array;
   /** Frees a tensor that is not among the outputs. */
   release(...tensors: TensorInfo[]): void;
   /** Runs a C kernel by name. Sizes must have been checked: the kernel trusts them.
