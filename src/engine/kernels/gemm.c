@@ -2,103 +2,34 @@
 // Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), with the work cut into tasks.
 // An element is the sum over blocks of K_BLOCK of sums taken in order of k: the same bits for every split of the work.
 
-#include "kernels.h"
+#include "gemm.h"
 
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
+#include "vector.h"
 
 #define K_BLOCK 256                  // k in one pass of a tile: a panel of B stays in the first-level cache
 #define ROW_BLOCK 96                 // rows of A that a task packs: they stay in the second-level cache
 #define SLICE_K (8 * K_BLOCK)        // a slice of B is packed whole: [SLICE_K, SLICE_COLUMNS] at most, 16 MiB
 #define SLICE_COLUMNS 2048
 #define PACKED_FLOATS (SLICE_K * SLICE_COLUMNS)
+#define PACKED_ROWS (ROW_BLOCK * K_BLOCK)
 #define PACK_GROUP 4                 // panels of B that one packing task takes
 #define SMALL_WORK (48.0 * 48 * 48)  // below this many multiply-adds, waking a thread costs more than it saves
 
-typedef struct {
-  float *c;
-  const float *bias;
-  size_t stride, rows, columns;
-  bool accumulate;
-} Corner;
-
-static void write_part(const float *sum, size_t width, Corner corner) {
-  for (size_t i = 0; i < corner.rows; i++) {
-    for (size_t j = 0; j < corner.columns; j++) {
-      float *c = corner.c + i * corner.stride + j;
-      float value = sum[i * width + j];
-      if (corner.bias) value += corner.bias[j];
-      if (corner.accumulate) value += *c;
-      *c = value;
-    }
-  }
-}
-
-#define NAME plain
-#define TARGET
-#define LANES 4
-#define ROWS 4
-#define WIDE 2
-#include "tile.h"
-
-#if defined(__x86_64__)
-#define NAME avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define LANES 8
-#define ROWS 6
-#define WIDE 2
-#include "tile.h"
-
-#define NAME avx512
-#define TARGET __attribute__((target("avx512f")))
-#define LANES 16
-#define ROWS 12
-#define WIDE 2
-#include "tile.h"
+#if LANES == 16
+#define TILE_ROWS 12
+#elif LANES == 8
+#define TILE_ROWS 6
+#else
+#define TILE_ROWS 4
 #endif
-
-typedef struct {
-  const char *name;
-  size_t rows, columns;
-  void (*run)(size_t k, const float *a, const float *b, Corner corner);
-} Tile;
-
-static Tile tiles[3], tile; // those that this processor can run, best first, and the one in use
-static size_t tile_count;
-static pthread_once_t tiles_listed = PTHREAD_ONCE_INIT;
-
-static void list_tiles(void) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) tiles[tile_count++] = (Tile){"avx512", 12, 32, tile_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    tiles[tile_count++] = (Tile){"avx2", 6, 16, tile_avx2};
-#endif
-  tiles[tile_count++] = (Tile){"plain", 4, 8, tile_plain};
-  tile = tiles[0];
-}
-
-const char *instruction_set(void) {
-  pthread_once(&tiles_listed, list_tiles);
-  return tile.name;
-}
-
-bool use_instruction_set(const char *name) {
-  pthread_once(&tiles_listed, list_tiles);
-  for (size_t i = 0; i < tile_count; i++) {
-    if (strcmp(tiles[i].name, name) != 0) continue;
-    tile = tiles[i];
-    return true;
-  }
-  return false;
-}
+#define TILE_COLUMNS (2 * LANES)
+#include "tile.h"
 
 /// A part of a product that is packed and run at once: columns [column, column + columns), terms [from, from + k).
 typedef struct {
   const Product *product;
   size_t column, columns, from, k;
-  float *packed;      // panels of B: block of k, then panel, then [k, tile.columns]
+  float *packed;      // panels of B: block of k, then panel, then [k, TILE_COLUMNS]
   size_t pieces;      // column pieces that the tile tasks are cut into
   uint32_t pack_task; // number of its first packing task, and of its first tile task
   uint32_t tile_task;
@@ -107,13 +38,14 @@ typedef struct {
 typedef struct {
   Slice *slices;
   size_t count;
+  float *packed_rows; // PACKED_ROWS for each thread
   uint32_t pack_tasks, tile_tasks;
 } Batch;
 
 static size_t least(size_t x, size_t y) { return x < y ? x : y; }
 static size_t parts(size_t whole, size_t part) { return (whole + part - 1) / part; }
-static size_t panels_of(const Slice *slice) { return parts(slice->columns, tile.columns); }
-static size_t packed_size(const Slice *slice) { return panels_of(slice) * tile.columns * slice->k; }
+static size_t panels_of(const Slice *slice) { return parts(slice->columns, TILE_COLUMNS); }
+static size_t packed_size(const Slice *slice) { return panels_of(slice) * TILE_COLUMNS * slice->k; }
 
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -130,8 +62,10 @@ static void transpose_four(const float *in, size_t stride, float *out, size_t wi
 }
 
 /// One panel: out[p * width + i] = in[i * i_stride + p * p_stride] for i < count, and zero for count ≤ i < width.
-static void pack_panel(const float *in, size_t i_stride, size_t p_stride, size_t count, size_t k, size_t width, float *out) {
-  if (count < width) memset(out, 0, width * k * sizeof(float));
+static void pack_panel(const float *in, size_t i_stride, size_t p_stride, size_t count, size_t k, size_t width,
+                       float *out) {
+  if (count < width)
+    for (size_t i = 0; i < width * k; i++) out[i] = 0;
   if (i_stride == 1) {
     for (size_t p = 0; p < k; p++) {
       const float *from = in + p * p_stride;
@@ -155,42 +89,40 @@ static void pack_panel(const float *in, size_t i_stride, size_t p_stride, size_t
 
 static void pack_task(const void *context, uint32_t task, unsigned thread) {
   const Batch *batch = context;
-  (void)thread;
   const Slice *slice = batch->slices;
+  (void)thread;
   while (slice + 1 < batch->slices + batch->count && slice[1].pack_task <= task) slice++;
   const Product *product = slice->product;
   size_t groups = parts(panels_of(slice), PACK_GROUP);
   size_t block = (task - slice->pack_task) / groups, first = (task - slice->pack_task) % groups * PACK_GROUP;
   size_t from = block * K_BLOCK, k = least(K_BLOCK, slice->k - from);
-  float *out = slice->packed + from * panels_of(slice) * tile.columns;
+  float *out = slice->packed + from * panels_of(slice) * TILE_COLUMNS;
   for (size_t panel = first; panel < least(first + PACK_GROUP, panels_of(slice)); panel++) {
-    size_t column = panel * tile.columns;
+    size_t column = panel * TILE_COLUMNS;
     const float *b = product->b + (slice->from + from) * product->b_row + (slice->column + column) * product->b_column;
-    pack_panel(b, product->b_column, product->b_row, least(tile.columns, slice->columns - column), k, tile.columns,
+    pack_panel(b, product->b_column, product->b_row, least(TILE_COLUMNS, slice->columns - column), k, TILE_COLUMNS,
                out + column * k);
   }
 }
-
-static float *scratch[MAX_THREADS]; // packed rows of A, [K_BLOCK, ROW_BLOCK] for each thread
 
 /// All tiles of one block of rows, one block of k and a run of panels.
 static void run_block(const Slice *slice, size_t row, size_t rows, size_t from, size_t k, size_t panel, size_t end,
                       const float *packed_a) {
   const Product *product = slice->product;
-  const float *packed_b = slice->packed + from * panels_of(slice) * tile.columns;
+  const float *packed_b = slice->packed + from * panels_of(slice) * TILE_COLUMNS;
   bool first = slice->from + from == 0;
   for (; panel < end; panel++) {
-    size_t in_slice = panel * tile.columns, column = slice->column + in_slice;
-    for (size_t i = 0; i < rows; i += tile.rows) {
+    size_t in_slice = panel * TILE_COLUMNS, column = slice->column + in_slice;
+    for (size_t i = 0; i < rows; i += TILE_ROWS) {
       Corner corner = {
-          .c = product->c + (row + i) * product->n + column,
+          .c = product->c + (row + i) * product->c_row + column,
           .bias = first && product->bias ? product->bias + column : NULL,
-          .stride = product->n,
-          .rows = least(tile.rows, rows - i),
-          .columns = least(tile.columns, slice->columns - in_slice),
+          .stride = product->c_row,
+          .rows = least(TILE_ROWS, rows - i),
+          .columns = least(TILE_COLUMNS, slice->columns - in_slice),
           .accumulate = product->accumulate || !first,
       };
-      tile.run(k, packed_a + i * k, packed_b + in_slice * k, corner);
+      run_tile(k, packed_a + i * k, packed_b + in_slice * k, corner);
     }
   }
 }
@@ -198,6 +130,7 @@ static void run_block(const Slice *slice, size_t row, size_t rows, size_t from, 
 static void tile_task(const void *context, uint32_t task, unsigned thread) {
   const Batch *batch = context;
   const Slice *slice = batch->slices;
+  float *packed_a = batch->packed_rows + thread * PACKED_ROWS;
   while (slice + 1 < batch->slices + batch->count && slice[1].tile_task <= task) slice++;
   const Product *product = slice->product;
   size_t row = (task - slice->tile_task) / slice->pieces * ROW_BLOCK, piece = (task - slice->tile_task) % slice->pieces;
@@ -205,11 +138,11 @@ static void tile_task(const void *context, uint32_t task, unsigned thread) {
   for (size_t from = 0; from < slice->k; from += K_BLOCK) {
     size_t k = least(K_BLOCK, slice->k - from);
     const float *a = product->a + row * product->a_row + (slice->from + from) * product->a_column;
-    for (size_t i = 0; i < rows; i += tile.rows)
-      pack_panel(a + i * product->a_row, product->a_row, product->a_column, least(tile.rows, rows - i), k, tile.rows,
-                 scratch[thread] + i * k);
+    for (size_t i = 0; i < rows; i += TILE_ROWS)
+      pack_panel(a + i * product->a_row, product->a_row, product->a_column, least(TILE_ROWS, rows - i), k, TILE_ROWS,
+                 packed_a + i * k);
     run_block(slice, row, rows, from, k, piece * panels / slice->pieces, (piece + 1) * panels / slice->pieces,
-              scratch[thread]);
+              packed_a);
   }
 }
 
@@ -240,75 +173,146 @@ static void run_batch(Batch *batch) {
 /// A product without terms: zeros, what was there, or the bias.
 static void run_empty(const Product *product) {
   for (size_t i = 0; i < product->m; i++) {
-    float *c = product->c + i * product->n;
+    float *c = product->c + i * product->c_row;
     for (size_t j = 0; j < product->n; j++)
       c[j] = (product->accumulate ? c[j] : 0) + (product->bias ? product->bias[j] : 0);
   }
 }
 
-static float *packed_b;
-static size_t packed_capacity;
+/// Scratch memory in bytes, never none.
+static void *scratch_bytes(size_t bytes) { return scratch(bytes / sizeof(float) + 1); }
 
-static float *allocate(size_t floats) {
-  void *memory = NULL;
-  return posix_memalign(&memory, 64, floats * sizeof(float)) == 0 ? memory : NULL;
+static size_t slices_of(const Product *product) {
+  return parts(product->n, SLICE_COLUMNS) * parts(product->k, SLICE_K);
 }
 
-static bool reserve(size_t floats) {
-  for (unsigned thread = 0; thread < thread_count(); thread++)
-    if (!scratch[thread] && !(scratch[thread] = allocate((ROW_BLOCK + 16) * K_BLOCK))) return false;
-  if (floats <= packed_capacity) return true;
-  free(packed_b);
-  packed_b = allocate(floats);
-  packed_capacity = packed_b ? floats : 0;
-  return packed_b != NULL;
-}
-
-#define BATCH_SLICES 256
-
+/// The slices that wait to be run together, and the memory that they are packed into.
 typedef struct {
-  Slice slices[BATCH_SLICES];
-  size_t count, floats;
+  Batch batch;
+  float *packed;
+  size_t capacity, used;
 } Pending;
 
-static bool flush(Pending *pending) {
-  if (pending->count == 0) return true;
-  if (!reserve(pending->floats)) return false;
-  float *packed = packed_b;
-  for (size_t s = 0; s < pending->count; s++) {
-    pending->slices[s].packed = packed;
-    packed += packed_size(&pending->slices[s]);
-  }
-  run_batch(&(Batch){.slices = pending->slices, .count = pending->count});
-  pending->count = pending->floats = 0;
-  return true;
+static void flush(Pending *pending) {
+  if (pending->batch.count > 0) run_batch(&pending->batch);
+  pending->batch.count = pending->used = 0;
 }
 
-/// Slices wait until they fill the packing buffer; one that adds to what an earlier slice wrote must not wait with it.
-static bool add_slice(Pending *pending, Slice slice) {
+/// Slices wait until they fill the packing memory; one that adds to what an earlier slice wrote must not wait with it.
+static void add_slice(Pending *pending, Slice slice) {
   size_t floats = packed_size(&slice);
-  bool full = pending->count == BATCH_SLICES || pending->floats + floats > PACKED_FLOATS;
-  if ((full || slice.from > 0) && !flush(pending)) return false;
-  pending->slices[pending->count++] = slice;
-  pending->floats += floats;
-  return true;
+  if (pending->used + floats > pending->capacity || slice.from > 0) flush(pending);
+  slice.packed = pending->packed + pending->used;
+  pending->used += floats;
+  pending->batch.slices[pending->batch.count++] = slice;
 }
 
-bool run_products(const Product *products, size_t count) {
-  instruction_set();
-  static Pending pending; // the caller holds the lock of the kernels
-  pending.count = pending.floats = 0;
-  for (const Product *product = products; product < products + count; product++) {
-    if (product->m == 0 || product->n == 0) continue;
-    if (product->k == 0) run_empty(product);
-    for (size_t column = 0; column < product->n; column += SLICE_COLUMNS) {
-      for (size_t from = 0; from < product->k; from += SLICE_K) {
-        Slice slice = {.product = product, .column = column, .from = from};
-        slice.columns = least(SLICE_COLUMNS, product->n - column);
-        slice.k = least(SLICE_K, product->k - from);
-        if (!add_slice(&pending, slice)) return false;
-      }
+static void add_product(Pending *pending, const Product *product) {
+  if (product->m == 0 || product->n == 0) return;
+  if (product->k == 0) run_empty(product);
+  for (size_t column = 0; column < product->n; column += SLICE_COLUMNS) {
+    for (size_t from = 0; from < product->k; from += SLICE_K) {
+      Slice slice = {.product = product, .column = column, .from = from};
+      slice.columns = least(SLICE_COLUMNS, product->n - column);
+      slice.k = least(SLICE_K, product->k - from);
+      add_slice(pending, slice);
     }
   }
-  return flush(&pending);
+}
+
+static bool run_products(const Product *products, size_t count) {
+  size_t slices = 1, floats = 0;
+  for (const Product *product = products; product < products + count; product++) {
+    slices += slices_of(product);
+    floats += parts(product->n, TILE_COLUMNS) * TILE_COLUMNS * product->k;
+  }
+  Pending pending = {.capacity = least(floats, PACKED_FLOATS)};
+  pending.packed = scratch(pending.capacity + 1);
+  pending.batch.slices = scratch_bytes(slices * sizeof(Slice));
+  pending.batch.packed_rows = scratch(thread_count() * PACKED_ROWS);
+  if (!pending.packed || !pending.batch.slices || !pending.batch.packed_rows) return false;
+  for (const Product *product = products; product < products + count; product++) add_product(&pending, product);
+  flush(&pending);
+  return true;
+}
+
+static size_t small_product_scratch(size_t m, size_t n, size_t k) {
+  return parts(least(m, ROW_BLOCK), TILE_ROWS) * TILE_ROWS * least(k, K_BLOCK) +
+         parts(n, TILE_COLUMNS) * TILE_COLUMNS * k;
+}
+
+static void small_product(const Product *product, float *memory) {
+  if (product->m == 0 || product->n == 0) return;
+  if (product->k == 0) {
+    run_empty(product);
+    return;
+  }
+  size_t columns = parts(product->n, TILE_COLUMNS) * TILE_COLUMNS;
+  Slice slice = {.product = product, .columns = product->n, .k = product->k, .packed = memory, .pieces = 1};
+  Batch batch = {.slices = &slice, .count = 1, .packed_rows = memory + columns * product->k};
+  uint32_t groups = (uint32_t)(parts(product->k, K_BLOCK) * parts(panels_of(&slice), PACK_GROUP));
+  for (uint32_t task = 0; task < groups; task++) pack_task(&batch, task, 0);
+  for (uint32_t task = 0; task < parts(product->m, ROW_BLOCK); task++) tile_task(&batch, task, 0);
+}
+
+/// gemm(a, b, c, bias or 0, batch, m, n, k, transposeA, transposeB, accumulate): for each of `batch` matrices that lie
+/// one behind the other, c[m,n] = (accumulate ? c : 0) + op(a)[m,k] op(b)[k,n] (+ bias[n], the same one for all).
+/// A transposed operand is stored [k,m] or [n,k].
+KERNEL(gemm) {
+  size_t batch = size_of(x[4]), m = size_of(x[5]), n = size_of(x[6]), k = size_of(x[7]);
+  bool turn_a = x[8].number != 0, turn_b = x[9].number != 0;
+  Product *products = scratch_bytes(batch * sizeof(Product));
+  if (!products) return false;
+  for (size_t i = 0; i < batch; i++)
+    products[i] = (Product){
+        .a = x[0].floats + i * m * k, .b = x[1].floats + i * k * n, .c = x[2].floats + i * m * n,
+        .bias = x[3].bits ? x[3].floats : NULL, .m = m, .n = n, .k = k,
+        .a_row = turn_a ? 1 : k, .a_column = turn_a ? m : 1,
+        .b_row = turn_b ? 1 : n, .b_column = turn_b ? k : 1,
+        .c_row = n, .accumulate = x[10].number != 0,
+    };
+  return run_products(products, batch);
+}
+
+/// in [N, inner] times each weight [f, d], turned or not, into out [N, outer].
+static bool grouped_rows(const float *in, float *const *weights, const int32_t *offsets, float *out, size_t experts,
+                         size_t inner, size_t outer, bool turned) {
+  Product *products = scratch_bytes(experts * sizeof(Product));
+  if (!products) return false;
+  for (size_t e = 0; e < experts; e++) {
+    size_t start = (size_t)offsets[e], end = (size_t)offsets[e + 1];
+    products[e] = (Product){
+        .a = in + start * inner, .b = weights[e], .c = out + start * outer,
+        .m = end - start, .n = outer, .k = inner,
+        .a_row = inner, .a_column = 1, .b_row = turned ? 1 : outer, .b_column = turned ? inner : 1, .c_row = outer,
+    };
+  }
+  return run_products(products, experts);
+}
+
+/// grouped_gemm(x_ND, w_EFD list, offsets_E1, y_NF, E, d, f): y[r] = x[r] w[e]ᵀ for offsets[e] ≤ r < offsets[e + 1].
+KERNEL(grouped_gemm) {
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), size_of(x[5]), size_of(x[6]), true);
+}
+
+/// grouped_gemm_input(dy_NF, w_EFD list, offsets_E1, dx_ND, E, d, f): dx[r] = dy[r] w[e] for the rows of e.
+KERNEL(grouped_gemm_input) {
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), size_of(x[6]), size_of(x[5]), false);
+}
+
+/// grouped_gemm_weight(dy_NF, x_ND, offsets_E1, dw_EFD list, E, d, f): dw[e] = dy[rows of e]ᵀ x[rows of e], which is
+/// zero for an expert without rows.
+KERNEL(grouped_gemm_weight) {
+  size_t experts = size_of(x[4]), d = size_of(x[5]), f = size_of(x[6]);
+  Product *products = scratch_bytes(experts * sizeof(Product));
+  if (!products) return false;
+  for (size_t e = 0; e < experts; e++) {
+    size_t start = (size_t)x[2].ints[e], end = (size_t)x[2].ints[e + 1];
+    products[e] = (Product){
+        .a = x[0].floats + start * f, .b = x[1].floats + start * d, .c = x[3].list[e],
+        .m = f, .n = d, .k = end - start,
+        .a_row = 1, .a_column = f, .b_row = d, .b_column = 1, .c_row = d,
+    };
+  }
+  return run_products(products, experts);
 }

@@ -1,51 +1,55 @@
-// One register tile: C[ROWS, COLUMNS] += A B over k, from a panel of A [k, ROWS] and a panel of B [k, COLUMNS].
-// Included once per instruction set with NAME, TARGET, LANES (floats in a register), ROWS and WIDE (registers in a row).
-// Every variant adds up in the same order, so those with fused multiply-add give the same bits.
+// One register tile: C[TILE_ROWS, TILE_COLUMNS] += A B over k, from a panel of A [k, TILE_ROWS] and one of B
+// [k, TILE_COLUMNS], both packed. Each element adds up its terms in the order of k.
 
-#define JOIN2(x, y) x##_##y
-#define JOIN(x, y) JOIN2(x, y)
-#define VECTOR JOIN(Vector, NAME)
-#define COLUMNS (LANES * WIDE)
+#define WIDE (TILE_COLUMNS / LANES)
 
-typedef float VECTOR __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+/// Where a tile is written: (accumulate ? C : 0) + sums (+ bias), the first `rows` and `columns` of them.
+typedef struct {
+  float *c;
+  const float *bias;
+  size_t stride, rows, columns;
+  bool accumulate;
+} Corner;
 
-TARGET static void JOIN(tile, NAME)(size_t k, const float *restrict a, const float *restrict b, Corner corner) {
-  VECTOR sum[ROWS][WIDE];
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-    for (int j = 0; j < WIDE; j++) sum[i][j] = (VECTOR){0};
-  for (size_t p = 0; p < k; p++, a += ROWS, b += COLUMNS) {
-    VECTOR row[WIDE];
-#pragma GCC unroll 4
-    for (int j = 0; j < WIDE; j++) row[j] = *(const VECTOR *)(b + j * LANES);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < WIDE; j++) sum[i][j] += a[i] * row[j];
-  }
-  if (corner.rows < ROWS || corner.columns < COLUMNS) {
-    write_part((const float *)sum, COLUMNS, corner);
-    return;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-    for (int j = 0; j < WIDE; j++) {
-      VECTOR *c = (VECTOR *)(corner.c + i * corner.stride + j * LANES);
-      VECTOR value = sum[i][j];
-      if (corner.bias) value += *(const VECTOR *)(corner.bias + j * LANES);
+static void write_part(const float *sum, Corner corner) {
+  for (size_t i = 0; i < corner.rows; i++) {
+    for (size_t j = 0; j < corner.columns; j++) {
+      float *c = corner.c + i * corner.stride + j;
+      float value = sum[i * TILE_COLUMNS + j];
+      if (corner.bias) value += corner.bias[j];
       if (corner.accumulate) value += *c;
       *c = value;
     }
+  }
 }
 
-#undef VECTOR
-#undef JOIN
-#undef JOIN2
-#undef NAME
-#undef TARGET
-#undef LANES
-#undef ROWS
-#undef WIDE
-#undef COLUMNS
+static void run_tile(size_t k, const float *restrict a, const float *restrict b, Corner corner) {
+  Floats sum[TILE_ROWS][WIDE];
+#pragma GCC unroll 16
+  for (int i = 0; i < TILE_ROWS; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDE; j++) sum[i][j] = all(0);
+  for (size_t p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLUMNS) {
+    Floats row[WIDE];
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDE; j++) row[j] = load(b + j * LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_ROWS; i++)
+#pragma GCC unroll 4
+      for (int j = 0; j < WIDE; j++) sum[i][j] += a[i] * row[j];
+  }
+  if (corner.rows < TILE_ROWS || corner.columns < TILE_COLUMNS) {
+    write_part((const float *)sum, corner);
+    return;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < TILE_ROWS; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDE; j++) {
+      float *c = corner.c + (size_t)i * corner.stride + j * LANES;
+      Floats value = sum[i][j];
+      if (corner.bias) value += load(corner.bias + j * LANES);
+      if (corner.accumulate) value += load(c);
+      store(c, value);
+    }
+}
