@@ -1,14 +1,16 @@
 // Chooses the tfjs backend that everything runs on, and says why.
-// native: our C kernels, compiled on this machine when asked for by name; our host kernels and tfjs's for the rest.
-// wasm: tfjs-backend-wasm (one thread, SIMD) with our host kernels. cpu: tfjs in plain JavaScript, the oracle.
-// tensorflow: @tensorflow/tfjs-node-gpu or -node, optional packages that are imported only when asked for.
+// native: our C kernels, compiled on this machine on first use. wasm: the same kernels as committed WebAssembly.
+// cpu: tfjs in plain JavaScript, the oracle. tensorflow: @tensorflow/tfjs-node-gpu or -node, optional packages that are
+// imported only when asked for.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { shareIdentity } from './host.ts';
-import type { NativePlaces } from './native/load.ts';
+import { registerKernelBackend } from './kernel-backend.ts';
+import type { Library } from './library/library.ts';
+import { loadNative, type NativePlaces } from './library/native.ts';
+import { openWasm } from './library/wasm.ts';
 import { tf } from './tf.ts';
 
 export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
@@ -32,9 +34,9 @@ export interface Selection {
 export interface BackendOptions {
   /** Where the C kernels are compiled, kept and looked for; native does not work without it. */
   native?: NativePlaces;
-  /** Threads of native's matrix products; every number gives the same bits. */
+  /** Threads of native and wasm; every number gives the same bits. */
   threads?: number;
-  /** Also compiles the native kernels when native was not asked for, to know whether it works. */
+  /** Also tries what the choice does not depend on, to know whether it works. */
   tryAll?: boolean;
 }
 
@@ -47,8 +49,7 @@ export async function selectBackend(name: BackendName, options: BackendOptions =
     throw new UserError(`Backend '${name}' is not known; choose one of ${BACKEND_NAMES.join(', ')}.`);
   }
   const candidates = await listCandidates(name, options);
-  const order = name === 'auto' ? ['wasm', 'cpu'] : [name];
-  const chosen = candidates.find(candidate => candidate.works && order.includes(candidate.name));
+  const chosen = candidates.find(candidate => candidate.works && (name === 'auto' || candidate.name === name));
   if (!chosen) {
     const refused = candidates.find(candidate => candidate.name === name);
     throw new UserError(
@@ -59,51 +60,49 @@ export async function selectBackend(name: BackendName, options: BackendOptions =
   return { name: chosen.name, why: chosen.why, candidates };
 }
 
-/** Candidates from best to worst. On demand only: native, as it may have to compile, and the tensorflow package, as it
- *  takes the process over. */
+/** Candidates from best to worst. What takes long to try is tried when asked for, or when nothing better works. The
+ *  tensorflow package is never taken by itself, as it takes the process over. */
 async function listCandidates(asked: BackendName, options: BackendOptions): Promise<Candidate[]> {
-  return [
-    await nativeCandidate(asked === 'native' || options.tryAll === true, options),
-    await wasmCandidate(),
-    {
-      name: 'webgpu',
-      works: false,
-      why: 'The WebGPU kernels are not in this version.',
-    },
-    await tensorflowCandidate(asked === 'tensorflow'),
-    cpuCandidate(),
-  ];
+  const wanted = (name: BackendName): boolean => asked === name || options.tryAll === true;
+  const native = await nativeCandidate(wanted('native') || asked === 'auto', options);
+  const wasm = wasmCandidate(wanted('wasm') || (asked === 'auto' && !native.works), options);
+  const tensorflow = await tensorflowCandidate(asked === 'tensorflow');
+  const webgpu: Candidate = { name: 'webgpu', works: false, why: 'The WebGPU kernels are not in this version.' };
+  const cpu = cpuCandidate();
+  return asked === 'tensorflow' ? [tensorflow, native, wasm, webgpu, cpu] : [native, wasm, webgpu, cpu, tensorflow];
+}
+
+/** The kernels that this process has opened: tfjs knows a backend by one name for good. */
+const opened = new Map<'native' | 'wasm', Library>();
+
+/** Registers the backend, once, and sets its threads. The sentence says what runs and on how many. */
+function take(name: 'native' | 'wasm', library: Library, kind: string, threads = 1): Candidate {
+  const kernels = opened.get(name) ?? library;
+  opened.set(name, kernels);
+  registerKernelBackend(name, kernels);
+  const had = kernels.setThreads(threads);
+  return {
+    name,
+    works: true,
+    why: `${kind} for ${kernels.instructions} on ${had === 1 ? 'one thread' : `${had} threads`}.`,
+  };
 }
 
 async function nativeCandidate(load: boolean, { native, threads }: BackendOptions): Promise<Candidate> {
   const refused = (why: string): Candidate => ({ name: 'native', works: false, why });
-  if (!load) return refused('C kernels, not tried: they are compiled when chosen by name.');
+  if (!load) return refused('C kernels, not tried.');
   if (!native) return refused('The C kernels need a folder to be compiled into, and none was given.');
-  const { openNative } = await import('./native-backend/backend.ts');
-  return { name: 'native', ...openNative(native, threads ?? 1) };
+  const loaded = await loadNative(native);
+  return loaded.works ? take('native', loaded.library, 'C kernels', threads) : refused(loaded.why);
 }
 
-async function wasmCandidate(): Promise<Candidate> {
-  const inUse = tf.getBackend();
-  const failure = await quietly(async () => {
-    try {
-      await import('@tensorflow/tfjs-backend-wasm');
-      if (!(await tf.setBackend('wasm'))) return 'the module did not start';
-      shareIdentity();
-      return null;
-    } catch (error) {
-      return firstLine(error);
-    } finally {
-      if (inUse) await tf.setBackend(inUse); // asking must not change what is in use
-    }
-  });
-  if (failure !== null) return { name: 'wasm', works: false, why: `WebAssembly does not start here: ${failure}.` };
-  const simd = tf.env().get('WASM_HAS_SIMD_SUPPORT') ? 'with SIMD' : 'without SIMD';
-  return {
-    name: 'wasm',
-    works: true,
-    why: `WebAssembly on one thread ${simd}: the fastest that needs no installation.`,
-  };
+function wasmCandidate(load: boolean, { threads }: BackendOptions): Candidate {
+  if (!load) return { name: 'wasm', works: false, why: 'WebAssembly, not tried.' };
+  try {
+    return take('wasm', opened.get('wasm') ?? openWasm(), 'WebAssembly kernels', threads);
+  } catch (error) {
+    return { name: 'wasm', works: false, why: `WebAssembly does not start here: ${firstLine(error)}.` };
+  }
 }
 
 async function tensorflowCandidate(load: boolean): Promise<Candidate> {

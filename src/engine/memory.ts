@@ -21,22 +21,61 @@ export interface KernelMemory {
   /** Runs a C kernel by name. Sizes must have been checked: the kernel trusts them.
    *  @throws Error when memory has run out. */
   call(kernel: string, ...values: KernelArgument[]): void;
+  /** Copies what a kernel of tfjs answered with if it is only a view of its input's memory. */
+  keepApart(outputs: TensorInfo | TensorInfo[]): void;
 }
 
 /** The backends that run C kernels. */
 export const KERNEL_BACKENDS = ['native', 'wasm'] as const;
 
-export type FastKernel<A> = (memory: KernelMemory, inputs: Record<string, TensorInfo>, attributes: A) => TensorInfo[];
+type Inputs = Record<string, TensorInfo>;
+export type FastKernel<A> = (memory: KernelMemory, inputs: Inputs, attributes: A) => TensorInfo[];
+/** Answers null for what it does not handle: other types, shapes to be broadcast. */
+export type PartialKernel<A> = (
+  memory: KernelMemory,
+  inputs: Inputs,
+  attributes: A,
+) => TensorInfo | TensorInfo[] | null;
 
 /** Registers the fast form of an operation for all backends with C kernels. Once, at the top level of its file. */
 export function registerFast<A>(kernelName: string, kernel: FastKernel<A>): void {
+  register<A>(kernelName, kernel);
+}
+
+/** Takes the place of a kernel of tfjs where `kernel` handles the call; elsewhere tfjs's own, of its cpu backend, runs. */
+export function registerOver<A>(kernelName: string, kernel: PartialKernel<A>): void {
+  const tfjs = borrowed(kernelName);
+  register<A>(
+    kernelName,
+    (memory, inputs, attributes) => kernel(memory, inputs, attributes) ?? tfjs(memory, inputs, attributes),
+  );
+}
+
+/** Lets backends with C kernels run every kernel of tfjs's cpu backend that has not been registered by us. */
+export function borrowTheRest(): void {
+  for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
+    if (!tf.getKernel(kernelName, KERNEL_BACKENDS[0])) register(kernelName, borrowed(kernelName));
+  }
+}
+
+type Run<A> = (memory: KernelMemory, inputs: Inputs, attributes: A) => TensorInfo | TensorInfo[];
+
+function borrowed(kernelName: string): Run<unknown> {
+  const { kernelFunc } = tf.getKernel(kernelName, 'cpu');
+  return (memory, inputs, attrs) => {
+    const made = kernelFunc({ inputs, attrs: attrs as Record<string, never>, backend: memory });
+    memory.keepApart(made);
+    return made;
+  };
+}
+
+function register<A>(kernelName: string, run: Run<A>): void {
   for (const backendName of KERNEL_BACKENDS) {
-    if (tf.getKernel(kernelName, backendName)) continue;
     tf.registerKernel({
       kernelName,
       backendName,
       kernelFunc: ({ inputs, attrs, backend }) =>
-        kernel(backend as unknown as KernelMemory, inputs as Record<string, TensorInfo>, attrs as unknown as A),
+        run(backend as unknown as KernelMemory, inputs as Inputs, attrs as unknown as A),
     });
   }
 }

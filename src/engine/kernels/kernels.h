@@ -8,6 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__wasm__)
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memset(void *to, int value, size_t bytes);
+#else
+#include <string.h>
+#endif
+
 /// One argument of a kernel: an array or a number. Eight bytes on every machine, so that JavaScript can write it.
 typedef union {
   double number;

@@ -1,0 +1,94 @@
+// The tfjs backends `native` and `wasm`: tensors in memory that the C kernels reach, our kernels for what training
+// uses, and every kernel of tfjs's own `cpu` backend for the rest.
+
+import type { Library } from './library/library.ts';
+import { borrowTheRest, type KernelArgument, type KernelMemory } from './memory.ts';
+import type { TensorInfo } from './tf.ts';
+import { tf } from './tf.ts';
+
+interface Entry {
+  values: Float32Array;
+  dtype: string;
+  /** Made by `allocate`: its memory goes back to the library. */
+  owned?: boolean;
+}
+
+class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
+  readonly library: Library;
+
+  constructor(library: Library) {
+    super();
+    this.library = library;
+    Object.assign(this, { firstUse: false }); // else the first tensor prints an advertisement
+  }
+
+  allocate(shape: number[]): TensorInfo {
+    const tensor = this.makeTensorInfo(shape, 'float32', this.library.allocate(tf.util.sizeFromShape(shape)));
+    this.entryOf(tensor).owned = true;
+    return tensor;
+  }
+
+  view(tensor: TensorInfo): Float32Array {
+    const entry = this.entryOf(tensor);
+    // tfjs casts integers and booleans to fp32 by a new label on the same array
+    if (!(entry.values instanceof Float32Array)) entry.values = Float32Array.from(entry.values);
+    if (!this.library.reaches(entry.values)) this.takeOver(entry);
+    return entry.values;
+  }
+
+  own(tensor: TensorInfo): Float32Array {
+    if (this.refCount(tensor.dataId) > 1) throw new Error('a tensor that shares its values cannot be changed in place');
+    const entry = this.entryOf(tensor);
+    if (!entry.owned) this.takeOver(entry);
+    return entry.values;
+  }
+
+  release(...tensors: TensorInfo[]): void {
+    for (const tensor of tensors) this.disposeData(tensor.dataId);
+  }
+
+  call(kernel: string, ...values: KernelArgument[]): void {
+    this.library.call(kernel, values);
+  }
+
+  override disposeData(dataId: object, force = false): boolean {
+    const entry = this.data.has(dataId) ? (this.data.get(dataId) as unknown as Entry) : undefined;
+    const gone = super.disposeData(dataId, force);
+    if (entry?.owned && gone) this.library.free(entry.values);
+    return gone;
+  }
+
+  /** A copy, as the memory is used again after the tensor is gone. */
+  override readSync(dataId: object): ReturnType<InstanceType<typeof tf.MathBackendCPU>['readSync']> {
+    const values = super.readSync(dataId);
+    return values instanceof Float32Array && this.library.owns(values) ? values.slice() : values;
+  }
+
+  /** Some kernels of tfjs answer with a view of their input. It must not outlive that input's memory. */
+  keepApart(outputs: TensorInfo | TensorInfo[]): void {
+    for (const output of Array.isArray(outputs) ? outputs : [outputs]) {
+      const entry = this.entryOf(output);
+      if (!entry.owned && entry.values instanceof Float32Array && this.library.owns(entry.values)) {
+        entry.values = entry.values.slice();
+      }
+    }
+  }
+
+  private entryOf({ dataId }: TensorInfo): Entry {
+    return this.data.get(dataId) as unknown as Entry;
+  }
+
+  /** Moves a borrowed array into the library's memory. */
+  private takeOver(entry: Entry): void {
+    const values = this.library.allocate(entry.values.length);
+    values.set(entry.values);
+    Object.assign(entry, { values, owned: true });
+  }
+}
+
+/** Makes tfjs know a backend on these kernels. Does nothing when the name is known already. */
+export function registerKernelBackend(name: 'native' | 'wasm', library: Library): void {
+  if (tf.findBackendFactory(name)) return;
+  borrowTheRest();
+  tf.registerBackend(name, () => new KernelBackend(library));
+}
