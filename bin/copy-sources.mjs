@@ -1,6 +1,10 @@
-// Part of `npm run build`: the C sources of the native kernels go where the compiled loader looks for them.
+// Part of `npm run build`: the C kernels, as sources and as WebAssembly, go where the compiled engine looks for them.
 import { cpSync } from 'node:fs';
 
-const from = new URL('../src/engine/native/', import.meta.url);
-const to = new URL('../dist/src/engine/native/', import.meta.url);
-cpSync(from, to, { recursive: true, filter: path => !path.endsWith('.ts') });
+const root = new URL('../', import.meta.url);
+for (const folder of ['src/engine/kernels', 'src/engine/library']) {
+  cpSync(new URL(folder, root), new URL(`dist/${folder}`, root), {
+    recursive: true,
+    filter: path => !path.endsWith('.ts'),
+  });
+}
