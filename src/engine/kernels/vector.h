@@ -6,8 +6,18 @@
 
 #include "kernels.h"
 
+#if defined(__SSE__)
+#include <immintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 typedef float Floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float HalfFloats __attribute__((vector_size(2 * LANES)));
+typedef double Doubles __attribute__((vector_size(4 * LANES))); // LANES / 2 of them
 typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 static inline Floats all(float value) { return (Floats){0} + value; }
@@ -25,12 +35,70 @@ static inline void store_part(float *to, Floats value, size_t count) {
   for (size_t i = 0; i < count; i++) to[i] = value[i];
 }
 
+/// The first half of the lanes in double precision.
+static inline Doubles widen_low(Floats value) {
+  HalfFloats half;
+  __builtin_memcpy(&half, &value, sizeof half);
+  return __builtin_convertvector(half, Doubles);
+}
+
+/// The second half of the lanes in double precision.
+static inline Doubles widen_high(Floats value) {
+  HalfFloats half;
+  __builtin_memcpy(&half, (const char *)&value + sizeof half, sizeof half);
+  return __builtin_convertvector(half, Doubles);
+}
+
+/// As many as fit of the `left` floats from here on; the other lanes are `fill`.
+static inline Floats take(const float *from, size_t left, float fill) {
+  if (__builtin_expect(left >= LANES, 1)) return load(from);
+  Floats value = all(fill);
+  for (size_t i = 0; i < left; i++) value[i] = from[i];
+  return value;
+}
+
+/// As many lanes as fit into the `left` floats from here on.
+static inline void put(float *to, Floats value, size_t left) {
+  if (__builtin_expect(left >= LANES, 1)) store(to, value);
+  else store_part(to, value, left);
+}
+
+/// The sum of the lanes.
+static inline double total(Floats value) {
+  double sum = 0;
+  for (int i = 0; i < LANES; i++) sum += (double)value[i];
+  return sum;
+}
+
 /// Lane by lane: mask ? yes : no, where a mask is what comparing two vectors gives.
 static inline Floats choose(Ints mask, Floats yes, Floats no) {
   return (Floats)((mask & (Ints)yes) | (~mask & (Ints)no));
 }
 
 static inline Floats larger(Floats a, Floats b) { return choose((Ints)(a > b), a, b); }
+
+static inline float largest(Floats value) {
+  float top = value[0];
+  for (int i = 1; i < LANES; i++) top = value[i] > top ? value[i] : top;
+  return top;
+}
+
+static inline Floats square_root(Floats x) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_sqrt_ps(x);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_sqrt_ps(x);
+#elif defined(__SSE__)
+  return (Floats)_mm_sqrt_ps(x);
+#elif defined(__wasm_simd128__)
+  return (Floats)wasm_f32x4_sqrt((v128_t)x);
+#elif defined(__aarch64__)
+  return (Floats)vsqrtq_f32((float32x4_t)x);
+#else
+  for (int i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
 
 /// e^x lane by lane, off by at most 1.1 ulp. 0 where e^x is subnormal (x < −87.34), infinite above 88.72, NaN for NaN.
 /// e^x = 2ⁿ eʳ with n whole and |r| ≤ ln2 / 2; eʳ is a polynomial whose relative error is below 2⁻²⁸.
