@@ -2,6 +2,7 @@
 //   p = softmax(z) over all E, in fp32;  S = selector(p);  gate_j = p[S_j], or p[S_j] / Σ p[S] when normalised.
 // The choice is made on the host from p, so the integers are a pure function of the scores; gradients flow through p alone.
 // Shapes: T tokens, E experts, k experts per token.
+import { pickColumns } from '../src/engine/ops/pick-columns.ts';
 import { type Tensor2D, tf } from '../src/engine/tf.ts';
 import { UserError } from '../src/errors.ts';
 import { expertChoice } from './expert-choice.ts';
@@ -41,18 +42,13 @@ function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, optio
   return { expertId_TK: hybridK(score_TE, numExperts, k, forced_T), k }; // nobody forced: plain top-k
 }
 
-/** Chosen probabilities [T, k] as a one-hot sum, so that the gradient is the same sum backwards; empty slots are 0. */
+/** Chosen probabilities [T, k]; empty slots are 0, and slots with a gate of their own get that. */
 function chosenGates(p_TE: Tensor2D, { expertId_TK, k, fixedGate_TK }: Selection, normalise: boolean): Tensor2D {
-  const [tokens, numExperts] = p_TE.shape;
-  const learned_TKE = new Float32Array(expertId_TK.length * numExperts);
-  expertId_TK.forEach((e, slot) => {
-    if (e >= 0 && !(fixedGate_TK && fixedGate_TK[slot] >= 0)) learned_TKE[slot * numExperts + e] = 1;
-  });
-  const p_T1E = p_TE.reshape([tokens, 1, numExperts]);
-  let gate_TK = p_T1E.mul(tf.tensor3d(learned_TKE, [tokens, k, numExperts])).sum<Tensor2D>(2);
+  const learned_TK = fixedGate_TK ? expertId_TK.map((e, slot) => (fixedGate_TK[slot] >= 0 ? -1 : e)) : expertId_TK;
+  let gate_TK = pickColumns(p_TE, learned_TK, k);
   if (fixedGate_TK) {
     const fixed_TK = fixedGate_TK.map(gate => Math.max(gate, 0));
-    gate_TK = gate_TK.add(tf.tensor2d(fixed_TK, [tokens, k]));
+    gate_TK = gate_TK.add(tf.tensor2d(fixed_TK, [p_TE.shape[0], k]));
   }
   if (!normalise) return gate_TK;
   const mass_T1 = gate_TK.sum<Tensor2D>(1, true);
