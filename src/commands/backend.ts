@@ -11,6 +11,10 @@ export interface Use {
 }
 
 export function useBackend(name: BackendName, { threads, tryAll = false }: Use = {}): Promise<Selection> {
-  const native = { cache: usualCache(process.env, homedir()), headers: usualHeaders(homedir()) };
+  const native = {
+    cache: usualCache(process.env, homedir()),
+    headers: usualHeaders(homedir()),
+    announce: (sentence: string) => void process.stderr.write(`${sentence}\n`),
+  };
   return selectBackend(name, { native, threads: threads ?? availableParallelism(), tryAll });
 }

@@ -41,6 +41,8 @@ export interface NativePlaces {
   compilers?: string[];
   /** Folders that may hold node_api.h, in order. */
   headers?: string[];
+  /** Is told, in a sentence, before something takes seconds. */
+  announce?: (sentence: string) => void;
 }
 
 export type NativeLoad = { works: true; why: string; library: Library } | { works: false; why: string };
@@ -129,6 +131,7 @@ async function compiledAddon({
   cache,
   compilers = ['cc', 'gcc', 'clang'],
   headers = usualHeaders(),
+  announce,
 }: NativePlaces): Promise<{ addon: Addon; file: string }> {
   if (process.platform === 'win32') throw new Refusal('The C kernels are not made for Windows yet.');
   const compiler = findCompiler(compilers);
@@ -143,6 +146,7 @@ async function compiledAddon({
   }
   const include = headers.find(folder => existsSync(join(folder, 'node_api.h')));
   if (!include) throw new Refusal(`Node's header node_api.h is in none of ${headers.join(', ')}; run npm ci again.`);
+  announce?.(`Compiling the C kernels with ${compiler.name}, once, into ${cache}.`);
   await compile(compiler.name, include, file);
   return { addon: load(), file };
 }
