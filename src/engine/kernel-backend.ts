@@ -2,6 +2,7 @@
 // uses, and every kernel of tfjs's own `cpu` backend for the rest.
 
 import type { Library } from './library/library.ts';
+import './fast/replaced.ts';
 import { borrowTheRest, type KernelArgument, type KernelMemory } from './memory.ts';
 import type { TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';

@@ -1,5 +1,5 @@
 // Linear map with one weight per expert segment of rows: y[n] = x[n] w[e]ᵀ for offsets[e] ≤ n < offsets[e+1].
-import '../host/grouped-linear.ts';
+import '../fast/grouped-linear.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { groupedLinearReference } from '../reference/grouped-linear.ts';
 import { checkShape } from '../shape.ts';

@@ -1,6 +1,6 @@
 // Linear map in Hugging Face weight layout. y_TF = x_TD w_FDᵀ + bias_F; dx = dy w, dw = dyᵀ x, dbias = Σ_t dy.
 // Kernels MoeProduct and MoeColumnSum, else plain tfjs.
-import '../host/product.ts';
+import '../fast/product.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { linearReference } from '../reference/matmul.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';

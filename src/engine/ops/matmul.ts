@@ -1,6 +1,6 @@
 // Matrix product. C = op(A) op(B); dop(A) = dC op(B)ᵀ, dop(B) = op(A)ᵀ dC.
 // Kernel MoeProduct, else tfjs's own product.
-import '../host/product.ts';
+import '../fast/product.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { matmulReference } from '../reference/matmul.ts';
 import { checkShape } from '../shape.ts';

@@ -1,5 +1,5 @@
 // RMSNorm (Zhang and Sennrich 2019, eq. 4): y = w ⊙ x / √(mean(x²) + ε), row by row.
-import '../host/rms-norm.ts';
+import '../fast/rms-norm.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { rmsNormReference } from '../reference/rms-norm.ts';
 import { checkShape } from '../shape.ts';
