@@ -24,6 +24,7 @@ interface Options {
   routing?: string;
   png?: boolean;
   backend: BackendName;
+  threads?: number;
   trace?: string;
   json?: boolean;
 }
@@ -64,7 +65,7 @@ async function trace(
   say: (line: string) => void,
   silent: boolean,
 ): Promise<string> {
-  await useBackend(options.backend);
+  await useBackend(options.backend, options);
   const held = await openHeldOut(run);
   const sparse = held.model.spec.layers.includes('moe');
   if (!sparse)

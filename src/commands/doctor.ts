@@ -7,7 +7,7 @@ import { createOutput } from './output.ts';
 
 export async function doctor(options: { json?: boolean }): Promise<void> {
   const out = createOutput(options.json ?? false);
-  const { name, why, candidates } = await useBackend('auto', true);
+  const { name, why, candidates } = await useBackend('auto', { tryAll: true });
   out.say(
     `Node ${process.version}, ${availableParallelism()} processors, ${(totalmem() / 2 ** 30).toFixed(0)} GiB of memory.`,
   );

@@ -16,6 +16,7 @@ interface Options {
   split: string;
   tokens: number;
   backend: BackendName;
+  threads?: number;
   json?: boolean;
 }
 
@@ -24,7 +25,7 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   const { split } = options;
   if (split !== 'validation' && split !== 'test')
     throw new UserError(`--split ${split} is not known; use validation or test.`);
-  await useBackend(options.backend);
+  await useBackend(options.backend, options);
   const held = await openHeldOut(run);
   const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
   const free = await losses(held, documents, 'free', out.json);

@@ -20,6 +20,7 @@ interface Options {
   topP: number;
   seed: number;
   backend: BackendName;
+  threads?: number;
   json?: boolean;
 }
 
@@ -27,7 +28,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
   const out = createOutput(options.json ?? false);
   if (options.topP <= 0 || options.topP > 1)
     throw new UserError(`--top-p ${options.topP} is out of range; give a share above 0 and up to 1.`);
-  await useBackend(options.backend);
+  await useBackend(options.backend, options);
   const opened = openModel(findCheckpoint(path).checkpoint);
   const { model, tokenizer } = opened;
   const languageExpert = expertOf(opened, options.language);

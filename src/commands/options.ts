@@ -11,6 +11,8 @@ export const familiesOption = (): Option =>
 export const jsonOption = (): Option => new Option('--json', 'print one JSON value on stdout; words go to stderr');
 export const backendOption = (): Option =>
   new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto');
+export const threadsOption = (): Option =>
+  new Option('--threads <n>', 'threads of the backend (default: all processors)').argParser(positiveWhole);
 export const presetOption = (): Option =>
   new Option('--preset <name>', 'merge a preset of the file over it (may be repeated)')
     .argParser(collect)
@@ -45,9 +47,8 @@ export function wholeNumber(text: string): number {
 }
 
 export function positiveWhole(text: string): number {
-  const value = wholeNumber(text);
-  if (value === 0) throw new InvalidArgumentError('give a whole number of 1 or more.');
-  return value;
+  if (!/^\d+$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('give a whole number of 1 or more.');
+  return Number(text);
 }
 
 export function decimal(text: string): number {
@@ -55,4 +56,12 @@ export function decimal(text: string): number {
   if (text.trim() === '' || !Number.isFinite(value) || value < 0)
     throw new InvalidArgumentError('give a number of 0 or more.');
   return value;
+}
+
+/** Whole numbers with commas between them. */
+export function sizes(text: string): number[] {
+  const all = text.split(',').map(Number);
+  if (all.some(size => !Number.isInteger(size) || size < 1))
+    throw new InvalidArgumentError('give whole numbers with commas between them, for example 512,1024.');
+  return all;
 }

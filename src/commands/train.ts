@@ -35,6 +35,7 @@ interface Options {
   steps?: number;
   seed?: number;
   backend: BackendName;
+  threads?: number;
   resume?: string;
   json?: boolean;
 }
@@ -50,7 +51,7 @@ export async function train(options: Options): Promise<void> {
     out.result({ run: runDir, checkpoint: from.directory, steps: from.step, finished: true });
     return;
   }
-  const backend = await useBackend(options.backend);
+  const backend = await useBackend(options.backend, options);
   announce(out, loaded, backend);
   const { prepared, state } = await start(from, loaded);
   const fresh = from === null;

@@ -32,6 +32,7 @@ interface Options {
   seed: number;
   raw?: boolean;
   backend: BackendName;
+  threads?: number;
   json?: boolean;
 }
 
@@ -42,7 +43,7 @@ export async function upcycle(options: Options): Promise<void> {
   if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another folder.`);
   if (!INITS.includes(options.routerInit))
     throw new UserError(`--router-init ${options.routerInit} is not known; use ${INITS.join(', ')}.`);
-  await useBackend(options.backend);
+  await useBackend(options.backend, options);
   const held = await openHeldOut(options.from);
   if (held.model.spec.layers.includes('moe'))
     throw new UserError(`${held.checkpoint} has experts already; --from takes a dense checkpoint.`);

@@ -10,10 +10,22 @@ import {
   presetOption,
   runArgument,
   setOption,
+  sizes,
+  threadsOption,
   wholeNumber,
 } from './options.ts';
 
-export const VERBS: (() => Command)[] = [train, analyzeRouting, evaluate, generate, upcycle, inspect, data, doctor];
+export const VERBS: (() => Command)[] = [
+  train,
+  analyzeRouting,
+  evaluate,
+  generate,
+  upcycle,
+  inspect,
+  data,
+  bench,
+  doctor,
+];
 
 function train(): Command {
   return new Command('train')
@@ -29,6 +41,7 @@ function train(): Command {
     .option('--steps <n>', 'optimizer steps', positiveWhole)
     .option('--seed <n>', 'seed of weights, data order and upcycling', wholeNumber)
     .addOption(backendOption())
+    .addOption(threadsOption())
     .option('--resume <dir>', 'go on with this run from its last checkpoint')
     .addOption(jsonOption())
     .addHelpText(
@@ -49,6 +62,7 @@ function analyzeRouting(): Command {
     .option('--png', 'draw each picture as PNG too')
     .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
     .action(async (run, options) => (await import('./analyze-routing.ts')).analyzeRouting(run, options));
@@ -62,6 +76,7 @@ function evaluate(): Command {
     .option('--split <name>', 'validation or test', 'test')
     .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  moe eval runs/50lang-quick --split test')
     .action(async (run, options) => (await import('./eval.ts')).evaluate(run, options));
@@ -82,6 +97,7 @@ function generate(): Command {
     .option('--top-p <p>', 'sample among the fewest tokens with this much probability', decimal, 0.95)
     .option('--seed <n>', 'seed of the sampling', wholeNumber, 0)
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -106,6 +122,7 @@ function upcycle(): Command {
     .option('--raw', 'raw top-k probabilities as in the paper, instead of renormalised ones')
     .option('--seed <n>', 'seed of router and noise', wholeNumber, 0)
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -145,6 +162,59 @@ function data(): Command {
     .addCommand(verb('stats', 'bytes, tokens, documents, share medical and fertility per language'))
     .addCommand(verb('check', 'scripts, language identity, leftovers of English, texts of another language'))
     .addHelpText('after', '\nExample:\n  moe data stats --families configs/50lang.yaml');
+}
+
+function bench(): Command {
+  const work = (name: string, description: string): Command => new Command(name).description(description);
+  const common = (verb: Command, example: string): Command =>
+    verb
+      .option('--warmup <n>', 'runs before those that count', wholeNumber, 3)
+      .option('--seed <n>', 'seed of weights and tokens', wholeNumber, 0)
+      .addOption(backendOption())
+      .addOption(threadsOption())
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  moe bench ${verb.name()}${example}`);
+  const repeats = (verb: Command, times: number): Command =>
+    verb.option('--repeats <n>', 'runs that count', positiveWhole, times);
+  const save = (verb: Command): Command =>
+    verb.option('--save <file>', 'write weights and inputs as safetensors, for the same run elsewhere');
+  const verbs = [
+    common(
+      save(
+        work('train', 'Time of one training step: forward, backward, clipping and AdamW on random tokens.')
+          .option('--model <name>', 'dense, post-moe (7 experts), post-moe-64 or tiny', 'dense')
+          .option('--steps <n>', 'steps that count', positiveWhole, 10),
+      ),
+      ' --model post-moe --backend native --threads 2',
+    ).action(async options => (await import('./bench.ts')).benchTrain(options)),
+    common(
+      save(
+        repeats(work('moe', 'Time of one MoE layer of 8 experts, top-2, 256/1024, forward and backward.'), 10),
+      ).option('--tokens <n>', 'tokens that pass it', positiveWhole, 4096),
+      ' --threads 2',
+    ).action(async options => (await import('./bench.ts')).benchMoe(options)),
+    common(
+      save(repeats(work('infer', 'Time of one forward pass of a Qwen2-0.5B-shaped model; takes 2 GiB.'), 5))
+        .option('--layers <n>', 'layers, instead of its 24', positiveWhole, 24)
+        .option('--tokens <n>', 'length of the sequence', positiveWhole, 128),
+      ' --layers 4 --tokens 64',
+    ).action(async options => (await import('./bench.ts')).benchInfer(options)),
+    common(
+      repeats(work('gemm', 'Time of square fp32 matrix products, in all transposes.'), 10).option(
+        '--sizes <list>',
+        'sizes',
+        sizes,
+        [512, 1024, 2048],
+      ),
+      ' --sizes 512,1024',
+    ).action(async options => (await import('./bench.ts')).benchGemm(options)),
+  ];
+  const bench = new Command('bench')
+    .summary('time fixed pieces of work on this machine')
+    .description('Times fixed pieces of work, the same as bench/torch_baseline.py does with PyTorch.')
+    .addHelpText('after', '\nExample:\n  moe bench train --model dense --backend native --threads 2');
+  for (const verb of verbs) bench.addCommand(verb);
+  return bench;
 }
 
 function doctor(): Command {

@@ -33,6 +33,7 @@ test('verbs, arguments, options and defaults', () => {
       --steps <n>
       --seed <n>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --resume <dir>
       --json
     analyze-routing [run]
@@ -42,11 +43,13 @@ test('verbs, arguments, options and defaults', () => {
       --png
       --trace <dir>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     eval [run]
       --split <name> = "test"
       --tokens <n> = 2000
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     generate [run]
       --prompt <text> required
@@ -57,6 +60,7 @@ test('verbs, arguments, options and defaults', () => {
       --top-p <p> = 0.95
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     upcycle
       --from <dir> required
@@ -69,6 +73,7 @@ test('verbs, arguments, options and defaults', () => {
       --raw
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     inspect <path>
       --preset <name> = []
@@ -85,6 +90,43 @@ test('verbs, arguments, options and defaults', () => {
       --families <file> = "configs/50lang.yaml"
       --preset <name> = []
       --set <key=value> = []
+      --json
+    bench
+    bench train
+      --model <name> = "dense"
+      --steps <n> = 10
+      --save <file>
+      --warmup <n> = 3
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    bench moe
+      --repeats <n> = 10
+      --save <file>
+      --tokens <n> = 4096
+      --warmup <n> = 3
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    bench infer
+      --repeats <n> = 5
+      --save <file>
+      --layers <n> = 24
+      --tokens <n> = 128
+      --warmup <n> = 3
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    bench gemm
+      --repeats <n> = 10
+      --sizes <list> = [512,1024,2048]
+      --warmup <n> = 3
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     doctor
       --json"
@@ -123,6 +165,8 @@ test('help and the version come on stdout with exit 0, wrong words in one senten
       ['data', 'stat'],
       ['train', '--steps', 'ten'],
       ['eval', '--backend', 'gpu'],
+      ['train', '--threads', '0'],
+      ['bench', 'gemm', '--sizes', '512,big'],
       ['generate'],
       ['train', '--set', 'steps'],
     ].map(args => moe('.', ...args)),
@@ -134,8 +178,10 @@ test('help and the version come on stdout with exit 0, wrong words in one senten
     "moe: unknown command 'trian'; did you mean train?",
     "moe: unknown option '--stpes'; did you mean --steps?",
     "moe: unknown command 'stat'; did you mean stats?",
-    "moe: option '--steps <n>' argument 'ten' is invalid: give a whole number of 0 or more; see moe --help.",
+    "moe: option '--steps <n>' argument 'ten' is invalid: give a whole number of 1 or more; see moe --help.",
     "moe: option '--backend <name>' argument 'gpu' is invalid: allowed choices are auto, native, wasm, cpu, webgpu, tensorflow; see moe --help.",
+    "moe: option '--threads <n>' argument '0' is invalid: give a whole number of 1 or more; see moe --help.",
+    "moe: option '--sizes <list>' argument '512,big' is invalid: give whole numbers with commas between them, for example 512,1024; see moe --help.",
     "moe: required option '--prompt <text>' not specified; see moe --help.",
     "moe: option '--set <key=value>' argument 'steps' is invalid: write it as key=value, for example train.steps=500; see moe --help.",
   ]);

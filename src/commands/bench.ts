@@ -1,0 +1,157 @@
+// `moe bench train|moe|infer|gemm`: how long this machine takes for fixed pieces of work, with all that the time depends on.
+// bench/torch_baseline.py prints the same for PyTorch; bench/compare.mjs runs both in turn.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, availableParallelism, cpus, platform } from 'node:os';
+import { timeProducts } from '../bench/gemm.ts';
+import { timeInference } from '../bench/infer.ts';
+import { layerTensors, timeLayer } from '../bench/layer.ts';
+import { type SavedTensor, saveTensors } from '../bench/saved.ts';
+import {
+  benchConfig,
+  inferenceShape,
+  layerShape,
+  parameterCount,
+  type Shape,
+  sizeOf,
+  TRAINING,
+} from '../bench/shapes.ts';
+import type { Repeats, Timing } from '../bench/timing.ts';
+import { LEARNING_RATE, timeTraining } from '../bench/train.ts';
+import type { BackendName, Selection } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
+import { useBackend } from './backend.ts';
+import { createOutput, type Output, table, thousands } from './output.ts';
+
+interface Common {
+  warmup: number;
+  seed: number;
+  backend: BackendName;
+  threads?: number;
+  json?: boolean;
+}
+type Save = ((tensors: SavedTensor[]) => Promise<void>) | undefined;
+
+/** What a piece of work answers; everything else is about the machine. */
+interface Measured {
+  shape: object;
+  parameters?: number;
+  timings: Timing[];
+  /** Numbers that another program must reach too. */
+  values?: number[];
+}
+
+export async function benchTrain(options: Common & { model: string; steps: number; save?: string }): Promise<void> {
+  const { model, steps, seed, save } = options;
+  const shape: Shape | undefined = TRAINING[model];
+  if (shape === undefined)
+    throw new UserError(`--model ${model} is not known; use ${Object.keys(TRAINING).join(', ')}.`);
+  const { beta1, beta2, epsilon, weight_decay, clip } = benchConfig(shape).train;
+  await measure(`train ${model}`, options, steps, async repeats => ({
+    shape: { ...shape, learningRate: LEARNING_RATE, beta1, beta2, epsilon, weightDecay: weight_decay, clip },
+    parameters: parameterCount(shape),
+    ...oneTiming(await timeTraining('training step', shape, seed, repeats, saver(save))),
+  }));
+}
+
+export async function benchMoe(options: Common & { repeats: number; tokens: number; save?: string }): Promise<void> {
+  const shape = layerShape(options.tokens);
+  await measure('moe', options, options.repeats, async repeats => ({
+    shape,
+    parameters: layerTensors(shape).reduce((sum, tensor) => sum + sizeOf(tensor.shape), 0),
+    ...oneTiming(await timeLayer(shape, options.seed, repeats, saver(options.save))),
+  }));
+}
+
+export async function benchInfer(
+  options: Common & { repeats: number; tokens: number; layers: number; save?: string },
+): Promise<void> {
+  const shape = inferenceShape(options.layers, options.tokens);
+  await measure('infer', options, options.repeats, async repeats => ({
+    shape,
+    parameters: parameterCount(shape),
+    ...oneTiming(await timeInference('forward pass', shape, options.seed, repeats, saver(options.save))),
+  }));
+}
+
+export async function benchGemm(options: Common & { repeats: number; sizes: number[] }): Promise<void> {
+  const { sizes, seed } = options;
+  await measure('gemm', options, options.repeats, async repeats => {
+    const timings: Timing[] = [];
+    for (const n of sizes) timings.push(...(await timeProducts(n, seed, repeats)));
+    return { shape: { sizes }, timings };
+  });
+}
+
+const oneTiming = ({ timing, values }: { timing: Timing; values: number[] }) => ({ timings: [timing], values });
+
+const saver = (path?: string): Save => (path === undefined ? undefined : tensors => saveTensors(path, tensors));
+
+async function measure(
+  work: string,
+  options: Common,
+  repeats: number,
+  run: (repeats: Repeats) => Promise<Measured>,
+): Promise<void> {
+  const out = createOutput(options.json ?? false);
+  const threads = options.threads ?? availableParallelism();
+  const backend = await useBackend(options.backend, { threads });
+  const { warmup, seed } = options;
+  const measured = await run({ repeats, warmup, clock: () => performance.now() });
+  const result = {
+    work,
+    versions: versions(),
+    machine: `${platform()} ${arch()}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown processor'}`,
+    backend: { name: backend.name, why: backend.why },
+    threads: backend.name === 'cpu' ? 1 : threads,
+    seed,
+    warmup,
+    ...measured,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  };
+  report(out, result, backend);
+  out.result(result);
+}
+
+function report(
+  out: Output,
+  result: Measured & { work: string; versions: object; machine: string; threads: number; peakBytes: number },
+  { name, why }: Selection,
+): void {
+  const { work, shape, parameters, timings, values } = result;
+  const words = (of: object): string =>
+    Object.entries(of)
+      .map(([key, value]) => `${key} ${value}`)
+      .join(', ');
+  out.say(`moe bench ${work}: ${words(shape)}${parameters ? `, ${thousands(parameters)} parameters` : ''}`);
+  out.say(
+    `${words(result.versions)}; ${result.machine}; backend ${name}, ${result.threads} threads asked for. ${why}\n`,
+  );
+  const withTokens = timings.some(timing => timing.tokensPerSecond !== undefined);
+  const rows = timings.map(timing => [
+    timing.name,
+    timing.ms.length,
+    ...[timing.median, timing.min, timing.max].map(ms => ms.toFixed(2)),
+    timing.gflopPerSecond.toFixed(1),
+    ...(withTokens ? [thousands(timing.tokensPerSecond ?? 0)] : []),
+  ]);
+  const header = ['', 'runs', 'median ms', 'min', 'max', 'GFLOP/s', ...(withTokens ? ['tokens/s'] : [])];
+  out.say(table(header, rows));
+  if (timings.length === 1) out.say(`\n  each, ms: ${timings[0].ms.map(ms => ms.toFixed(1)).join(' ')}`);
+  if (values)
+    out.say(
+      `  ${work.startsWith('train') ? 'loss of each step' : 'check values'}: ${values.map(v => v.toPrecision(6)).join(' ')}`,
+    );
+  out.say(`  peak memory ${thousands(result.peakBytes / 2 ** 20)} MiB`);
+}
+
+function versions(): Record<string, string> {
+  const require = createRequire(import.meta.url);
+  const own = import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json';
+  const read = (path: string | URL): string => (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+  return {
+    node: process.version,
+    'language-family-moe': read(new URL(own, import.meta.url)),
+    tfjs: read(require.resolve('@tensorflow/tfjs/package.json')),
+  };
+}
