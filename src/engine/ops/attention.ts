@@ -1,7 +1,7 @@
 // Grouped-query attention (Ainslie et al. 2023): softmax(q kᵀ / √d) v per head, causal inside equal segments.
 // B sequences, Sq queries, Sk keys, H query heads, G key heads (H a multiple of G), d channels per head.
-import type { AttentionAttributes } from '../host/attention.ts';
-import '../host/attention.ts';
+import type { AttentionAttributes } from '../fast/attention.ts';
+import '../fast/attention.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { attentionReference } from '../reference/attention.ts';
 import { checkShape } from '../shape.ts';
@@ -27,10 +27,11 @@ export function attention(
   const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS };
   return withGradient(
     [q_BSHd, k_BSGd, v_BSGd],
-    () => ({
-      value: runKernel('MoeAttention', { q: q_BSHd, k: k_BSGd, v: v_BSGd }, attributes)[0] as Tensor4D,
-      saved: [q_BSHd, k_BSGd, v_BSGd],
-    }),
-    (gradient, [q, k, v]) => runKernel('MoeAttentionGrad', { q, k, v, gradient }, attributes),
+    () => {
+      const [out, statistics] = runKernel('MoeAttention', { q: q_BSHd, k: k_BSGd, v: v_BSGd }, attributes);
+      return { value: out as Tensor4D, saved: [q_BSHd, k_BSGd, v_BSGd, out, statistics] };
+    },
+    (gradient, [q, k, v, out, statistics]) =>
+      runKernel('MoeAttentionGrad', { q, k, v, out, statistics, gradient }, attributes),
   );
 }
