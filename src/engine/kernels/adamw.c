@@ -18,17 +18,18 @@ static void adamw_block(const void *context, uint32_t task, unsigned thread) {
   Floats beta2 = all((float)x[6].number), rest2 = all((float)(1 - x[6].number));
   Floats keep = all((float)x[7].number), rate = all((float)x[8].number), root = all((float)x[9].number);
   Floats epsilon = all((float)x[10].number), scale = all((float)x[11].number);
+  float *parameter = x[0].floats + r.start, *m = x[2].floats + r.start, *v = x[3].floats + r.start;
+  const float *gradient = x[1].floats + r.start;
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES) {
-    size_t left = r.end - i;
-    float *parameter = x[0].floats + i, *m = x[2].floats + i, *v = x[3].floats + i;
-    Floats g = take(x[1].floats + i, left, 0) * scale;
-    Floats mean = normal(beta1 * take(m, left, 0) + rest1 * g);
-    Floats square = normal(beta2 * take(v, left, 0) + rest2 * (g * g));
-    put(m, mean, left);
-    put(v, square, left);
-    put(parameter, take(parameter, left, 0) * keep - rate * mean / (square_root(square) * root + epsilon), left);
-  }
+  EACH_VECTOR(r.count, {
+    Floats g = take(gradient + i, left, 0) * scale;
+    Floats mean = normal(beta1 * take(m + i, left, 0) + rest1 * g);
+    Floats square = normal(beta2 * take(v + i, left, 0) + rest2 * (g * g));
+    Floats change = rate * mean / (square_root(square) * root + epsilon);
+    put(m + i, mean, left);
+    put(v + i, square, left);
+    put(parameter + i, take(parameter + i, left, 0) * keep - change, left);
+  });
 }
 
 /// parameter, gradient, m, v [n], n, beta1, beta2, keep, rate, root, epsilon, scale: changes parameter, m and v.

@@ -8,9 +8,9 @@
 
 #define BLOCK 16384 // floats in a task, about 10 µs of work
 
-/// Elements start … end − 1.
+/// Elements or rows start … end − 1, `count` of them.
 typedef struct {
-  size_t start, end;
+  size_t start, end, count;
 } Range;
 
 /// How many pieces of `size` elements cover n elements.
@@ -18,8 +18,8 @@ static inline uint32_t blocks_of(size_t n, size_t size) { return (uint32_t)((n +
 
 /// The elements of one piece; the last piece may be short.
 static inline Range block_at(uint32_t block, size_t n, size_t size) {
-  size_t start = block * size;
-  return (Range){start, n - start < size ? n : start + size};
+  size_t start = block * size, count = n - start < size ? n - start : size;
+  return (Range){start, start + count, count};
 }
 
 /// Rows of `width` floats that make up about one block, at least 1.

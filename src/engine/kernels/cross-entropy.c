@@ -10,7 +10,7 @@
 /// Σ e^(x − top) for fp32 sums of at most CHUNK terms.
 static double sum_of_exponentials(const float *x, size_t n, float top) {
   Floats sum = {0};
-  for (size_t i = 0; i < n; i += LANES) sum += exponential(take(x + i, n - i, -__builtin_inff()) - top);
+  EACH_VECTOR(n, sum += exponential(take(x + i, left, -__builtin_inff()) - top));
   return total(sum);
 }
 
@@ -18,14 +18,14 @@ static double sum_of_exponentials(const float *x, size_t n, float top) {
 static double normaliser(const float *x, size_t n, float *top) {
   double sum = 0;
   *top = -__FLT_MAX__;
-  for (size_t i = 0; i < n; i += CHUNK) {
-    size_t count = n - i < CHUNK ? n - i : CHUNK;
-    float here = top_of(x + i, count);
+  for (size_t start = 0; start < n; start += CHUNK, x += CHUNK) {
+    size_t count = n - start < CHUNK ? n - start : CHUNK;
+    float here = top_of(x, count);
     if (here > *top) {
       sum *= (double)exponential(all(*top - here))[0];
       *top = here;
     }
-    sum += sum_of_exponentials(x + i, count, *top);
+    sum += sum_of_exponentials(x, count, *top);
   }
   return sum;
 }
@@ -66,11 +66,10 @@ static void cross_entropy_gradient_tokens(const void *context, uint32_t task, un
     float *out = x[4].floats + t * vocabulary, factor = dy * x[2].floats[2 * t + 1];
     int32_t label = x[1].ints[t];
     if (label == IGNORED) {
-      __builtin_memset(out, 0, vocabulary * sizeof *out);
+      memset(out, 0, vocabulary * sizeof *out);
       continue;
     }
-    for (size_t i = 0; i < vocabulary; i += LANES)
-      put(out + i, exponential(take(logits + i, vocabulary - i, 0) - top) * factor, vocabulary - i);
+    EACH_VECTOR(vocabulary, put(out + i, exponential(take(logits + i, left, 0) - top) * factor, left));
     out[label] -= dy;
   }
 }

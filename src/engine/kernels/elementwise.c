@@ -7,9 +7,10 @@
 static void add_block(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
   Range r = block_at(task, size_of(x[3]), BLOCK);
+  const float *a = x[0].floats + r.start, *b = x[1].floats + r.start;
+  float *out = x[2].floats + r.start;
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES)
-    put(x[2].floats + i, take(x[0].floats + i, r.end - i, 0) + take(x[1].floats + i, r.end - i, 0), r.end - i);
+  EACH_VECTOR(r.count, put(out + i, take(a + i, left, 0) + take(b + i, left, 0), left));
 }
 
 /// a, b, out [n], n: out = a + b.
@@ -21,9 +22,10 @@ KERNEL(add) {
 static void multiply_block(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
   Range r = block_at(task, size_of(x[3]), BLOCK);
+  const float *a = x[0].floats + r.start, *b = x[1].floats + r.start;
+  float *out = x[2].floats + r.start;
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES)
-    put(x[2].floats + i, take(x[0].floats + i, r.end - i, 0) * take(x[1].floats + i, r.end - i, 0), r.end - i);
+  EACH_VECTOR(r.count, put(out + i, take(a + i, left, 0) * take(b + i, left, 0), left));
 }
 
 /// a, b, out [n], n: out = a b.
@@ -35,10 +37,11 @@ KERNEL(multiply) {
 static void scale_block(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
   Range r = block_at(task, size_of(x[3]), BLOCK);
+  const float *a = x[0].floats + r.start;
+  float *out = x[2].floats + r.start;
   Floats factor = all((float)x[1].number);
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES)
-    put(x[2].floats + i, factor * take(x[0].floats + i, r.end - i, 0), r.end - i);
+  EACH_VECTOR(r.count, put(out + i, factor * take(a + i, left, 0), left));
 }
 
 /// a [n], factor (number), out [n], n: out = factor a.
@@ -50,21 +53,21 @@ KERNEL(scale) {
 /// y = e^(x − top), and their sum; n is at most CHUNK. y may be x.
 static double exponentials(const float *x, float *y, size_t n, float top) {
   Floats sum = {0};
-  for (size_t i = 0; i < n; i += LANES) {
-    Floats e = exponential(take(x + i, n - i, -__builtin_inff()) - top);
-    put(y + i, e, n - i);
+  EACH_VECTOR(n, {
+    Floats e = exponential(take(x + i, left, -__builtin_inff()) - top);
+    put(y + i, e, left);
     sum += e;
-  }
+  });
   return total(sum);
 }
 
 static void softmax_row(const float *x, float *y, size_t width) {
   float top = top_of(x, width);
   double sum = 0;
-  for (size_t i = 0; i < width; i += CHUNK)
-    sum += exponentials(x + i, y + i, width - i < CHUNK ? width - i : CHUNK, top);
+  for (size_t start = 0; start < width; start += CHUNK)
+    sum += exponentials(x + start, y + start, width - start < CHUNK ? width - start : CHUNK, top);
   float share = (float)(1 / sum);
-  for (size_t i = 0; i < width; i += LANES) put(y + i, take(y + i, width - i, 0) * share, width - i);
+  EACH_VECTOR(width, put(y + i, take(y + i, left, 0) * share, left));
 }
 
 static void softmax_rows(const void *context, uint32_t task, unsigned thread) {
@@ -85,11 +88,13 @@ KERNEL(softmax) {
 static void swiglu_block(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
   Range r = block_at(task, size_of(x[3]), BLOCK);
+  const float *gate = x[0].floats + r.start, *up = x[1].floats + r.start;
+  float *y = x[2].floats + r.start;
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES) {
-    Floats g = take(x[0].floats + i, r.end - i, 0), u = take(x[1].floats + i, r.end - i, 0);
-    put(x[2].floats + i, g / (1.0f + exponential(-g)) * u, r.end - i);
-  }
+  EACH_VECTOR(r.count, {
+    Floats g = take(gate + i, left, 0);
+    put(y + i, g / (1.0f + exponential(-g)) * take(up + i, left, 0), left);
+  });
 }
 
 /// gate, up, y [n], n: y = g σ(g) u.
@@ -101,14 +106,15 @@ KERNEL(swiglu) {
 static void swiglu_gradient_block(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
   Range r = block_at(task, size_of(x[5]), BLOCK);
+  const float *gate = x[0].floats + r.start, *up = x[1].floats + r.start, *gradient = x[2].floats + r.start;
+  float *dgate = x[3].floats + r.start, *dup = x[4].floats + r.start;
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES) {
-    size_t left = r.end - i;
-    Floats g = take(x[0].floats + i, left, 0), u = take(x[1].floats + i, left, 0), dy = take(x[2].floats + i, left, 0);
+  EACH_VECTOR(r.count, {
+    Floats g = take(gate + i, left, 0), u = take(up + i, left, 0), dy = take(gradient + i, left, 0);
     Floats sigmoid = 1.0f / (1.0f + exponential(-g)), silu = g * sigmoid;
-    put(x[3].floats + i, dy * u * (sigmoid + silu * (1.0f - sigmoid)), left);
-    put(x[4].floats + i, dy * silu, left);
-  }
+    put(dgate + i, dy * u * (sigmoid + silu * (1.0f - sigmoid)), left);
+    put(dup + i, dy * silu, left);
+  });
 }
 
 /// gate, up, dy, dgate, dup [n], n: dup = dy g σ; dgate = dy u σ (1 + g (1 − σ)).

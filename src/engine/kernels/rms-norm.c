@@ -5,17 +5,7 @@
 #include "vector.h"
 
 static float inverse_rms(const float *x, size_t d, double epsilon) {
-  double squares = 0;
-  for (size_t start = 0; start < d; start += CHUNK) {
-    size_t end = d - start < CHUNK ? d : start + CHUNK;
-    Floats sum = {0};
-    for (size_t i = start; i < end; i += LANES) {
-      Floats value = take(x + i, end - i, 0);
-      sum += value * value;
-    }
-    squares += total(sum);
-  }
-  return (float)(1 / __builtin_sqrt(squares / (double)d + epsilon));
+  return (float)(1 / __builtin_sqrt(dot(x, x, d) / (double)d + epsilon));
 }
 
 static void rms_norm_rows(const void *context, uint32_t task, unsigned thread) {
@@ -27,7 +17,7 @@ static void rms_norm_rows(const void *context, uint32_t task, unsigned thread) {
   for (size_t row = rows.start; row < rows.end; row++) {
     const float *from = x[0].floats + row * d;
     float *to = x[2].floats + row * d, r = inverse_rms(from, d, x[5].number);
-    for (size_t i = 0; i < d; i += LANES) put(to + i, take(from + i, d - i, 0) * r * take(w + i, d - i, 0), d - i);
+    EACH_VECTOR(d, put(to + i, take(from + i, left, 0) * r * take(w + i, left, 0), left));
   }
 }
 
@@ -47,11 +37,10 @@ typedef struct {
 /// Σ_d w dy x of one row.
 static double projection(const float *x, const float *w, const float *dy, size_t d) {
   double sum = 0;
-  for (size_t start = 0; start < d; start += CHUNK) {
-    size_t end = d - start < CHUNK ? d : start + CHUNK;
+  for (size_t start = 0; start < d; start += CHUNK, x += CHUNK, w += CHUNK, dy += CHUNK) {
     Floats part = {0};
-    for (size_t i = start; i < end; i += LANES)
-      part += take(w + i, end - i, 0) * take(dy + i, end - i, 0) * take(x + i, end - i, 0);
+    EACH_VECTOR(d - start < CHUNK ? d - start : CHUNK,
+                part += take(w + i, left, 0) * take(dy + i, left, 0) * take(x + i, left, 0));
     sum += total(part);
   }
   return sum;
@@ -61,18 +50,19 @@ static void rms_norm_gradient_rows(const void *context, uint32_t task, unsigned 
   const NormGradient *g = context;
   size_t d = g->d;
   Range rows = block_at(task, g->rows, partial_rows(d));
+  const float *w = g->w;
   float *dw = g->parts + task * d;
   (void)thread;
-  __builtin_memset(dw, 0, d * sizeof *dw);
+  memset(dw, 0, d * sizeof *dw);
   for (size_t row = rows.start; row < rows.end; row++) {
     const float *x = g->x + row * d, *dy = g->dy + row * d;
-    float r = inverse_rms(x, d, g->epsilon);
-    float pull = (float)(projection(x, g->w, dy, d) * r * r * r / (double)d);
-    for (size_t i = 0; i < d; i += LANES) {
-      Floats value = take(x + i, d - i, 0), scaled = take(dy + i, d - i, 0) * r;
-      put(g->dx + row * d + i, scaled * take(g->w + i, d - i, 0) - pull * value, d - i);
-      put(dw + i, take(dw + i, d - i, 0) + scaled * value, d - i);
-    }
+    float *dx = g->dx + row * d, r = inverse_rms(x, d, g->epsilon);
+    float pull = (float)(projection(x, w, dy, d) * r * r * r / (double)d);
+    EACH_VECTOR(d, {
+      Floats value = take(x + i, left, 0), scaled = take(dy + i, left, 0) * r;
+      put(dx + i, scaled * take(w + i, left, 0) - pull * value, left);
+      put(dw + i, take(dw + i, left, 0) + scaled * value, left);
+    });
   }
 }
 

@@ -6,26 +6,27 @@
 
 /// Turns one head: y = (x₁ cos − x₂ sin, x₂ cos + x₁ sin) on its two halves.
 static void turn(const float *x, float *y, const float *cosine, const float *sine, float direction, size_t half) {
-  for (size_t i = 0; i < half; i += LANES) {
-    size_t left = half - i;
+  EACH_VECTOR(half, {
     Floats first = take(x + i, left, 0), second = take(x + half + i, left, 0);
     Floats c = take(cosine + i, left, 0), s = take(sine + i, left, 0) * direction;
     put(y + i, first * c - second * s, left);
     put(y + half + i, second * c + first * s, left);
-  }
+  });
 }
 
 static void rope_tokens(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
-  const float *table = x[1].floats;
   const int32_t *row_of = x[2].ints;
   size_t heads = size_of(x[5]), half = size_of(x[6]), d = 2 * half;
+  float direction = (float)x[7].number;
   Range tokens = block_at(task, size_of(x[4]), rows_of_block(heads * d));
+  const float *from = x[0].floats + tokens.start * heads * d;
+  float *to = x[3].floats + tokens.start * heads * d;
   (void)thread;
   for (size_t t = tokens.start; t < tokens.end; t++) {
-    const float *cosine = table + (size_t)row_of[t] * d;
-    for (size_t at = t * heads * d; at < (t + 1) * heads * d; at += d)
-      turn(x[0].floats + at, x[3].floats + at, cosine, cosine + half, (float)x[7].number, half);
+    const float *cosine = x[1].floats + (size_t)row_of[t] * d;
+    for (size_t head = 0; head < heads; head++, from += d, to += d)
+      turn(from, to, cosine, cosine + half, direction, half);
   }
 }
 

@@ -6,15 +6,12 @@
 
 /// to = factor from, or to += factor from.
 static void add_row(float *to, const float *from, float factor, size_t d, bool onto) {
-  for (size_t i = 0; i < d; i += LANES) {
-    Floats value = take(from + i, d - i, 0) * factor;
-    if (onto) value += take(to + i, d - i, 0);
-    put(to + i, value, d - i);
-  }
+  if (onto) EACH_VECTOR(d, put(to + i, take(to + i, left, 0) + take(from + i, left, 0) * factor, left));
+  else EACH_VECTOR(d, put(to + i, take(from + i, left, 0) * factor, left));
 }
 
-static void clear_row(float *to, size_t d) { __builtin_memset(to, 0, d * sizeof *to); }
-static void copy_row(float *to, const float *from, size_t d) { __builtin_memcpy(to, from, d * sizeof *to); }
+static void clear_row(float *to, size_t d) { memset(to, 0, d * sizeof *to); }
+static void copy_row(float *to, const float *from, size_t d) { memcpy(to, from, d * sizeof *to); }
 
 static void embedding_tokens(const void *context, uint32_t task, unsigned thread) {
   const Argument *x = context;
@@ -40,7 +37,7 @@ typedef struct {
 static bool list_readers(const int32_t *row_of, size_t count, size_t rows, Readers *readers) {
   uint32_t *first = (uint32_t *)scratch(rows + 2), *places = (uint32_t *)scratch(count + 1);
   if (!first || !places) return false;
-  __builtin_memset(first, 0, (rows + 2) * sizeof *first);
+  memset(first, 0, (rows + 2) * sizeof *first);
   for (size_t i = 0; i < count; i++)
     if (row_of[i] >= 0) first[row_of[i] + 2]++;
   for (size_t row = 2; row < rows + 2; row++) first[row] += first[row - 1];

@@ -10,16 +10,16 @@
 /// The largest of n floats, and no less than the lowest finite one, so that e^(−∞ − top) is 0. NaN may pass unseen.
 static float top_of(const float *x, size_t n) {
   Floats top = all(-__FLT_MAX__);
-  for (size_t i = 0; i < n; i += LANES) top = larger(take(x + i, n - i, -__FLT_MAX__), top);
+  EACH_VECTOR(n, top = larger(take(x + i, left, -__FLT_MAX__), top));
   return largest(top);
 }
 
 static double dot(const float *a, const float *b, size_t n) {
   double sum = 0;
   for (size_t start = 0; start < n; start += CHUNK) {
-    size_t end = n - start < CHUNK ? n : start + CHUNK;
+    const float *from = a + start, *with = b + start;
     Floats part = {0};
-    for (size_t i = start; i < end; i += LANES) part += take(a + i, end - i, 0) * take(b + i, end - i, 0);
+    EACH_VECTOR(n - start < CHUNK ? n - start : CHUNK, part += take(from + i, left, 0) * take(with + i, left, 0));
     sum += total(part);
   }
   return sum;
@@ -52,13 +52,14 @@ static void column_sum_rows(const void *context, uint32_t task, unsigned thread)
   const ColumnSum *c = context;
   size_t columns = c->columns;
   Range rows = block_at(task, c->rows, partial_rows(columns));
+  const float *x = c->x + rows.start * columns;
   float *part = c->parts + task * columns;
   (void)thread;
-  for (size_t i = 0; i < columns; i += LANES) {
+  EACH_VECTOR(columns, {
     Floats sum = {0};
-    for (size_t row = rows.start; row < rows.end; row++) sum += take(c->x + row * columns + i, columns - i, 0);
-    put(part + i, sum, columns - i);
-  }
+    for (size_t row = 0; row < rows.count; row++) sum += take(x + row * columns + i, left, 0);
+    put(part + i, sum, left);
+  });
 }
 
 /// x [rows, columns], out [columns], rows, columns: out = Σ over rows.
@@ -81,14 +82,15 @@ typedef struct {
 static void squares_of_block(const void *context, uint32_t task, unsigned thread) {
   const Squares *s = context;
   Range r = block_at(task, s->n, BLOCK);
+  const float *x = s->x + r.start;
   Doubles low = {0}, high = {0};
   (void)thread;
-  for (size_t i = r.start; i < r.end; i += LANES) {
-    Floats value = take(s->x + i, r.end - i, 0);
+  EACH_VECTOR(r.count, {
+    Floats value = take(x + i, left, 0);
     Doubles a = widen_low(value), b = widen_high(value);
     low += a * a;
     high += b * b;
-  }
+  });
   low += high;
   double sum = 0;
   for (int i = 0; i < LANES / 2; i++) sum += low[i];

@@ -49,19 +49,34 @@ static inline Doubles widen_high(Floats value) {
   return __builtin_convertvector(half, Doubles);
 }
 
-/// As many as fit of the `left` floats from here on; the other lanes are `fill`.
+/// The first `left` floats from here on, LANES at most; the other lanes are `fill`.
 static inline Floats take(const float *from, size_t left, float fill) {
-  if (__builtin_expect(left >= LANES, 1)) return load(from);
+  if (left >= LANES) return load(from);
   Floats value = all(fill);
   for (size_t i = 0; i < left; i++) value[i] = from[i];
   return value;
 }
 
-/// As many lanes as fit into the `left` floats from here on.
+/// Stores the first `left` lanes, LANES at most.
 static inline void put(float *to, Floats value, size_t left) {
-  if (__builtin_expect(left >= LANES, 1)) store(to, value);
+  if (left >= LANES) store(to, value);
   else store_part(to, value, left);
 }
+
+/// Runs the statements for i = 0, LANES, 2 LANES … below n. `left`, for take() and put(), is the constant LANES except
+/// in the last turn, where it is what is left of n.
+#define EACH_VECTOR(n, ...)                                \
+  do {                                                     \
+    size_t i = 0, end_ = (n);                              \
+    for (; i + LANES <= end_; i += LANES) {                \
+      const size_t left = LANES;                           \
+      __VA_ARGS__;                                         \
+    }                                                      \
+    if (i < end_) {                                        \
+      const size_t left = end_ - i;                        \
+      __VA_ARGS__;                                         \
+    }                                                      \
+  } while (0)
 
 /// The sum of the lanes.
 static inline double total(Floats value) {
@@ -75,7 +90,20 @@ static inline Floats choose(Ints mask, Floats yes, Floats no) {
   return (Floats)((mask & (Ints)yes) | (~mask & (Ints)no));
 }
 
-static inline Floats larger(Floats a, Floats b) { return choose((Ints)(a > b), a, b); }
+/// Lane by lane a > b ? a : b, so b where either is NaN.
+static inline Floats larger(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_max_ps(a, b);
+#elif defined(__SSE__)
+  return (Floats)_mm_max_ps(a, b);
+#elif defined(__wasm_simd128__)
+  return (Floats)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
+#else
+  return choose((Ints)(a > b), a, b);
+#endif
+}
 
 static inline float largest(Floats value) {
   float top = value[0];
