@@ -1,5 +1,5 @@
-// The backends with host kernels that work on this machine. native is among them where its C kernels compile;
-// native-backend.test.ts states why not where they do not.
+// The backends that work on this machine. wasm and cpu always do; native where its C kernels compile, and
+// native-load.test.ts states the sentence that says why not where they do not.
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BackendName, type BackendOptions, type Candidate, selectBackend } from '../../src/engine/backend.ts';
@@ -13,6 +13,8 @@ export const nativeHere: Candidate = (await use('auto', { tryAll: true })).candi
   ({ name }) => name === 'native',
 )!;
 
-export const hostBackends: ('cpu' | 'wasm' | 'native')[] = nativeHere.works
-  ? ['cpu', 'wasm', 'native']
-  : ['cpu', 'wasm'];
+/** Backends on the C kernels. */
+export const kernelBackends: ('wasm' | 'native')[] = nativeHere.works ? ['wasm', 'native'] : ['wasm'];
+
+/** Those, and the plain JavaScript of tfjs. */
+export const backends: ('cpu' | 'wasm' | 'native')[] = ['cpu', ...kernelBackends];

@@ -19,7 +19,7 @@ import { groupedLinearReference } from '../../src/engine/reference/grouped-linea
 import { linearReference, matmulReference } from '../../src/engine/reference/matmul.ts';
 import type { Scalar, Tensor, Tensor2D, Tensor4D } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { hostBackends, use } from './backends.ts';
+import { backends, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
 
 type Any = (...inputs: Tensor[]) => Tensor;
@@ -46,7 +46,7 @@ function expectSame(f: Any, reference: Any, shapes: number[][]): void {
   });
 }
 
-describe.each(hostBackends)('on %s', backend => {
+describe.each(backends)('on %s', backend => {
   beforeAll(async () => {
     await use(backend);
   });

@@ -1,4 +1,4 @@
-// PyTorch's numbers (tests/golden/engine/make_engine_golden.py) and numbers worked by hand, on both host backends.
+// PyTorch's numbers (tests/golden/engine/make_engine_golden.py) and numbers worked by hand, on every backend.
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { adamw } from '../../src/engine/ops/adamw.ts';
@@ -17,7 +17,7 @@ import { swiglu } from '../../src/engine/ops/swiglu.ts';
 import { adamwReference } from '../../src/engine/reference/adamw.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { hostBackends, use } from './backends.ts';
+import { backends, use } from './backends.ts';
 import { expectClose } from './judge.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../golden/engine/engine.json', import.meta.url), 'utf8'));
@@ -34,7 +34,7 @@ const tidy = (f: () => void) => () => {
   });
 };
 
-describe.each(hostBackends)('on %s, as in PyTorch', backend => {
+describe.each(backends)('on %s, as in PyTorch', backend => {
   beforeAll(async () => {
     await use(backend);
   });
@@ -118,7 +118,7 @@ describe.each(hostBackends)('on %s, as in PyTorch', backend => {
   });
 });
 
-describe.each(hostBackends)('on %s, by hand', backend => {
+describe.each(backends)('on %s, by hand', backend => {
   beforeAll(async () => {
     await use(backend);
   });

@@ -1,5 +1,5 @@
 // Every differentiable operation on random shapes, odd and tiny ones included, against double precision, on the
-// backends with host kernels and on one without any, where the operation must fall back to its reference.
+// backends with kernels of ours and on one without any, where the operation must fall back to its reference.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { attention } from '../../src/engine/ops/attention.ts';
@@ -24,7 +24,7 @@ import { ropeReference } from '../../src/engine/reference/rope.ts';
 import { swigluReference } from '../../src/engine/reference/swiglu.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { hostBackends, use } from './backends.ts';
+import { backends, use } from './backends.ts';
 import {
   attention64,
   crossEntropy64,
@@ -55,7 +55,7 @@ function registerBareBackend(): void {
   tf.registerBackend('bare', () => Object.assign(new Cpu(), { firstUse: false }));
 }
 
-describe.each([...hostBackends, 'bare'] as const)('on %s', backend => {
+describe.each([...backends, 'bare'] as const)('on %s', backend => {
   beforeAll(async () => {
     await use(backend === 'bare' ? 'cpu' : backend);
     if (backend !== 'bare') return;

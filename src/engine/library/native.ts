@@ -1,7 +1,7 @@
 // The native build of the C kernels: compiled on first use with the machine's own compiler, kept in a cache folder and
 // loaded through Node-API. On x86-64 the kernels are compiled three times, and the processor decides at run time.
-// The library's name is the SHA-256 of everything that it is made from, so a stale one is never taken; it is written
-// under a temporary name and then renamed, so two processes may do this at once.
+// The library's name holds the SHA-256 of everything that it is made from, so a stale one is never taken, and its own,
+// so half a one is not either; it is written under a temporary name and then renamed, so two processes may do this at once.
 
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -41,6 +41,8 @@ export interface NativePlaces {
   compilers?: string[];
   /** Folders that may hold node_api.h, in order. */
   headers?: string[];
+  /** avx512, avx2 or plain, to run on less than the best of this machine. */
+  instructions?: string;
   /** Is told, in a sentence, before something takes seconds. */
   announce?: (sentence: string) => void;
 }
@@ -76,8 +78,13 @@ class Refusal extends Error {}
 export async function loadNative(places: NativePlaces): Promise<NativeLoad> {
   try {
     const { addon, file } = await compiledAddon(places);
-    const instructions = addon.instructions(null)!;
-    return { works: true, why: `C kernels for ${instructions}, compiled into ${file}.`, library: libraryOf(addon) };
+    const instructions = addon.instructions(places.instructions ?? null);
+    if (!instructions) throw new Refusal(`This processor cannot run the C kernels for ${places.instructions}.`);
+    return {
+      works: true,
+      why: `C kernels for ${instructions}, compiled into ${file}.`,
+      library: libraryOf(addon, instructions),
+    };
   } catch (error) {
     const why = error instanceof Refusal ? error.message : `The C kernels do not load: ${firstLine(error)}.`;
     return { works: false, why };
@@ -85,7 +92,7 @@ export async function loadNative(places: NativePlaces): Promise<NativeLoad> {
 }
 
 /** The kernels of one addon, with memory for them. */
-function libraryOf(addon: Addon): Library {
+function libraryOf(addon: Addon, instructions: string): Library {
   return {
     ...createPool(addon.misalignment),
     reaches: () => true,
@@ -95,9 +102,7 @@ function libraryOf(addon: Addon): Library {
       run(...values);
     },
     setThreads: threads => addon.threads(Math.min(Math.max(1, Math.floor(threads)), MOST_THREADS)),
-    get instructions() {
-      return addon.instructions(null)!;
-    },
+    instructions,
   };
 }
 
@@ -126,7 +131,7 @@ export function usualHeaders(home?: string): string[] {
   return folders;
 }
 
-/** The library of the cache, compiled again when there is none or it does not load (a copy cut short, say). */
+/** The library of the cache, compiled when there is none that is whole and loads. */
 async function compiledAddon({
   cache,
   compilers = ['cc', 'gcc', 'clang'],
@@ -135,11 +140,10 @@ async function compiledAddon({
 }: NativePlaces): Promise<{ addon: Addon; file: string }> {
   if (process.platform === 'win32') throw new Refusal('The C kernels are not made for Windows yet.');
   const compiler = findCompiler(compilers);
-  const file = join(cache, `kernels-${keyOf(compiler.version)}.node`);
-  const load = (): Addon => createRequire(import.meta.url)(file) as Addon;
-  if (existsSync(file)) {
+  const key = keyOf(compiler.version);
+  for (const file of wholeLibraries(cache, key)) {
     try {
-      return { addon: load(), file };
+      return { addon: load(file), file };
     } catch {
       // compiled again below
     }
@@ -147,8 +151,28 @@ async function compiledAddon({
   const include = headers.find(folder => existsSync(join(folder, 'node_api.h')));
   if (!include) throw new Refusal(`Node's header node_api.h is in none of ${headers.join(', ')}; run npm ci again.`);
   announce?.(`Compiling the C kernels with ${compiler.name}, once, into ${cache}.`);
-  await compile(compiler.name, include, file);
-  return { addon: load(), file };
+  const file = await compile(compiler.name, include, cache, key);
+  try {
+    return { addon: load(file), file };
+  } catch (error) {
+    rmSync(file);
+    throw error;
+  }
+}
+
+const load = (file: string): Addon => createRequire(import.meta.url)(file) as Addon;
+
+/** A library is named for what it was made from and for what it holds: loading half a file would end the process. */
+const libraryName = (key: string, file: string): string => `kernels-${key}-${sha256(readFileSync(file))}.node`;
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+
+function wholeLibraries(cache: string, key: string): string[] {
+  try {
+    const names = readdirSync(cache).filter(name => name.startsWith(`kernels-${key}-`));
+    return names.filter(name => libraryName(key, join(cache, name)) === name).map(name => join(cache, name));
+  } catch {
+    return []; // no such folder, or not ours to read
+  }
 }
 
 function findCompiler(names: string[]): { name: string; version: string } {
@@ -167,8 +191,8 @@ function keyOf(compilerVersion: string): string {
   return hash.digest('hex').slice(0, 32);
 }
 
-async function compile(compiler: string, include: string, library: string): Promise<void> {
-  const cache = dirname(library);
+/** Returns the new library's file. */
+async function compile(compiler: string, include: string, cache: string, key: string): Promise<string> {
   try {
     mkdirSync(cache, { recursive: true });
     accessSync(cache, constants.W_OK);
@@ -176,16 +200,19 @@ async function compile(compiler: string, include: string, library: string): Prom
     throw new Refusal(`The C kernels cannot be kept in ${cache}: ${firstLine(error)}.`);
   }
   const folder = mkdtempSync(join(tmpdir(), 'kernels-'));
-  const temporary = `${library}.${randomUUID()}`;
+  const temporary = join(cache, `kernels-${randomUUID()}.part`);
   try {
     const objects = OBJECTS.map((_, i) => join(folder, `${i}.o`));
-    await Promise.all(
-      OBJECTS.map(({ source, flags }, i) =>
-        run(compiler, [...FLAGS, ...flags, '-I', include, '-c', join(KERNELS, source), '-o', objects[i]]),
-      ),
+    const running = OBJECTS.map(({ source, flags }, i) =>
+      run(compiler, [...FLAGS, ...flags, '-I', include, '-c', join(KERNELS, source), '-o', objects[i]]),
     );
+    await Promise.allSettled(running); // none may still write when the folder goes
+    await Promise.all(running);
     await run(compiler, ['-shared', '-pthread', ...LINK_FLAGS, ...objects, '-o', temporary]);
+    if (!existsSync(temporary)) throw new Refusal(`${compiler} does not compile the C kernels: it wrote nothing.`);
+    const library = join(cache, libraryName(key, temporary));
     renameSync(temporary, library);
+    return library;
   } finally {
     rmSync(temporary, { force: true });
     rmSync(folder, { recursive: true, force: true });

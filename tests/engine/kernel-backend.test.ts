@@ -1,39 +1,10 @@
 // The native backend as a whole: what is said where it cannot run; where it runs, that a small mixture learns on it what
 // it learns on wasm and cpu, with the same bits again and on any number of threads, and that nothing is left behind.
 import { describe, expect, it } from 'vitest';
-import { exponential } from '../../src/engine/host/exponential.ts';
-import { alike } from '../../src/engine/native-backend/replace.ts';
 import { type Tensor, tf } from '../../src/engine/tf.ts';
 import { memoryOfTraining } from '../model/training-run.ts';
-import { cache, nativeHere, use } from './backends.ts';
+import { nativeHere, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
-
-it('says in one sentence that it runs, or why not and how to get it', () => {
-  expect(nativeHere.why).toMatch(nativeHere.works ? /^C kernels for \S+ on one thread\.$/ : /^[^\n]+\.$/);
-});
-
-it('without a compiler it is refused in one sentence, and what is in use stays', async () => {
-  await use('cpu');
-  const places = { cache, compilers: ['no-such-compiler'] };
-  await expect(use('native', { native: places })).rejects.toThrow(
-    "Backend 'native' cannot be used: No C compiler was found (tried no-such-compiler); install gcc or clang. Try --backend auto.",
-  );
-  expect(tf.getBackend()).toBe('cpu');
-  const { name, candidates } = await use('auto', { native: places, tryAll: true });
-  expect([name, candidates[0].works]).toEqual(['wasm', false]);
-});
-
-it('exponential: the value of Math.exp to 1e-9, with the limits of double precision', () => {
-  for (let x = -700; x < 700; x += 0.37) expect(exponential(x) / Math.exp(x) - 1).toBeCloseTo(0, 9);
-  expect([-Infinity, -800, 0, 800, Infinity, Number.NaN].map(exponential)).toEqual([
-    0,
-    0,
-    1,
-    Infinity,
-    Infinity,
-    Number.NaN,
-  ]);
-});
 
 describe.runIf(nativeHere.works)('where it runs', () => {
   const settings = { router: { balance_coefficient: 0.01, z_coefficient: 0.001 }, model: { shared_expert: true } };
@@ -124,12 +95,5 @@ describe.runIf(nativeHere.works)('where it runs', () => {
     const kept = tf.tidy(() => tf.add(tf.ones([1000]), tf.ones([1000])).dataSync());
     tf.tidy(() => void tf.mul(tf.ones([1000]), tf.fill([1000], 7)));
     expect(new Set(kept)).toEqual(new Set([2]));
-  });
-
-  it('takes one shape and type only for its own loops', () => {
-    const info = (shape: number[], dtype: 'float32' | 'int32') => ({ dataId: {}, shape, dtype });
-    expect(alike(info([2, 3], 'float32'), info([2, 3], 'float32'))).toBe(true);
-    expect(alike(info([2, 3], 'float32'), info([3, 2], 'float32'))).toBe(false);
-    expect(alike(info([2], 'float32'), info([2], 'int32'))).toBe(false);
   });
 });
