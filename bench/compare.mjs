@@ -14,13 +14,14 @@ const BASELINE = fileURLToPath(new URL('torch_baseline.py', import.meta.url));
 const TOLERANCE = 1e-4; // of losses over the first steps, and of other values relative to their size
 
 const train = model => ['train', '--model', model];
-/** What each side runs. `numbers` is the option that sets how often, `checks` the sizes of --check. */
+/** What each side runs. `count` is the option for how often; `checks` are smaller sizes for --check, null where there is none. */
 const WORKS = {
   dense: { ours: train('dense'), count: '--steps' },
   'post-moe': { ours: train('post-moe'), count: '--steps' },
   'post-moe-64': { ours: train('post-moe-64'), count: '--steps' },
   tiny: { ours: train('tiny'), count: '--steps' },
   moe: { ours: ['moe'], count: '--repeats' },
+  'tiny-infer': { ours: ['infer', '--model', 'tiny', '--tokens', '16'], count: '--repeats' },
   infer: { ours: ['infer'], count: '--repeats', checks: ['--layers', '1', '--tokens', '16'] },
   gemm: { ours: ['gemm'], count: '--repeats', checks: null },
   experts: { ours: train('post-moe'), theirs: train('post-moe-64'), sides: ['7 experts', '64 experts'], checks: null },

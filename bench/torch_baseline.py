@@ -27,11 +27,11 @@ TRAINING = {
                  experts=4, expertWidth=24, batch=2, sequence=16),
 }
 OPTIMIZER = dict(learningRate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weightDecay=0.1, clip=1)
-
-
-def inference_shape(layers, tokens):
-    return dict(DENSE, layers=layers, width=896, heads=14, keyValueHeads=2, feedForward=4864, vocabulary=151936,
-                tied=True, ropeTheta=1000000, batch=1, sequence=tokens)
+INFERENCE = {
+    'qwen2-0.5b': dict(DENSE, layers=24, width=896, heads=14, keyValueHeads=2, feedForward=4864, vocabulary=151936,
+                       tied=True, ropeTheta=1000000, batch=1),
+    'tiny': dict(TRAINING['tiny'], moeLayers=0, experts=0, expertWidth=0, expertsPerToken=0, tied=True, batch=1),
+}
 
 
 def layer_shape(tokens):
@@ -39,7 +39,7 @@ def layer_shape(tokens):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description='The work of `moe bench` in PyTorch.')
     works = parser.add_subparsers(dest='work', required=True)
     for name in ('train', 'moe', 'infer', 'gemm'):
         work = works.add_parser(name)
@@ -59,7 +59,8 @@ def arguments():
         if name in ('moe', 'infer'):
             work.add_argument('--tokens', type=int, default=4096 if name == 'moe' else 128)
         if name == 'infer':
-            work.add_argument('--layers', type=int, default=24)
+            work.add_argument('--model', choices=INFERENCE, default='qwen2-0.5b')
+            work.add_argument('--layers', type=int)
         if name == 'gemm':
             work.add_argument('--sizes', type=lambda text: [int(n) for n in text.split(',')], default=[512, 1024, 2048])
     return parser.parse_args()
@@ -359,7 +360,8 @@ def bench_moe():
 
 
 def bench_infer():
-    shape = inference_shape(OPTIONS.layers, OPTIONS.tokens)
+    shape = dict(INFERENCE[OPTIONS.model], sequence=OPTIONS.tokens)
+    shape['layers'] = OPTIONS.layers or shape['layers']
     model = build(lambda: Model(shape))
     ids = torch.randint(0, shape['vocabulary'], (1, OPTIONS.tokens + 1))
     if OPTIONS.load:
@@ -411,7 +413,7 @@ def main():
     blas = 'MKL' if torch.backends.mkl.is_available() else 'another BLAS'
     adamw = f', AdamW {measured["adamw"]}' if 'adamw' in measured else ''
     result = dict(
-        work=OPTIONS.work + (f' {OPTIONS.model}' if OPTIONS.work == 'train' else ''),
+        work=OPTIONS.work + (f' {OPTIONS.model}' if hasattr(OPTIONS, 'model') else ''),
         versions=dict(python=platform.python_version(), torch=torch.__version__),
         machine=f'{platform.system().lower()} {platform.machine()}, {os.cpu_count()} processors',
         backend=dict(name='torch', why=f'CPU capability {capability}, {blas}{adamw}.'),

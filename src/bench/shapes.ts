@@ -64,20 +64,22 @@ export const TRAINING: Record<string, Shape> = {
   },
 };
 
-/** A forward pass of Qwen2-0.5B, by the published configuration. */
-export const inferenceShape = (layers: number, sequence: number): Shape => ({
-  ...DENSE,
-  layers,
-  width: 896,
-  heads: 14,
-  keyValueHeads: 2,
-  feedForward: 4864,
-  vocabulary: 151_936,
-  tied: true,
-  ropeTheta: 1_000_000,
-  batch: 1,
-  sequence,
-});
+/** Models of a forward pass over one sequence: Qwen2-0.5B by its published configuration, and a tiny one. */
+export const INFERENCE: Record<string, Shape> = {
+  'qwen2-0.5b': {
+    ...DENSE,
+    layers: 24,
+    width: 896,
+    heads: 14,
+    keyValueHeads: 2,
+    feedForward: 4864,
+    vocabulary: 151_936,
+    tied: true,
+    ropeTheta: 1_000_000,
+    batch: 1,
+  },
+  tiny: { ...TRAINING.tiny, moeLayers: 0, experts: 0, expertWidth: 0, expertsPerToken: 0, tied: true, batch: 1 },
+};
 
 /** One MoE layer. */
 export interface LayerShape {

@@ -2,7 +2,7 @@
 import { type Tensor, tf } from '../engine/tf.ts';
 import { median } from '../train/watch.ts';
 
-/** Milliseconds since some start, as performance.now gives them. */
+/** Milliseconds since some start, with fractions. */
 export type Clock = () => number;
 
 export interface Repeats {

@@ -7,15 +7,7 @@ import { timeProducts } from '../bench/gemm.ts';
 import { timeInference } from '../bench/infer.ts';
 import { layerTensors, timeLayer } from '../bench/layer.ts';
 import { type SavedTensor, saveTensors } from '../bench/saved.ts';
-import {
-  benchConfig,
-  inferenceShape,
-  layerShape,
-  parameterCount,
-  type Shape,
-  sizeOf,
-  TRAINING,
-} from '../bench/shapes.ts';
+import { benchConfig, INFERENCE, layerShape, parameterCount, type Shape, sizeOf, TRAINING } from '../bench/shapes.ts';
 import type { Repeats, Timing } from '../bench/timing.ts';
 import { LEARNING_RATE, timeTraining } from '../bench/train.ts';
 import type { BackendName, Selection } from '../engine/backend.ts';
@@ -43,9 +35,7 @@ interface Measured {
 
 export async function benchTrain(options: Common & { model: string; steps: number; save?: string }): Promise<void> {
   const { model, steps, seed, save } = options;
-  const shape: Shape | undefined = TRAINING[model];
-  if (shape === undefined)
-    throw new UserError(`--model ${model} is not known; use ${Object.keys(TRAINING).join(', ')}.`);
+  const shape = shapeOf(TRAINING, model);
   const { beta1, beta2, epsilon, weight_decay, clip } = benchConfig(shape).train;
   await measure(`train ${model}`, options, steps, async repeats => ({
     shape: { ...shape, learningRate: LEARNING_RATE, beta1, beta2, epsilon, weightDecay: weight_decay, clip },
@@ -64,13 +54,15 @@ export async function benchMoe(options: Common & { repeats: number; tokens: numb
 }
 
 export async function benchInfer(
-  options: Common & { repeats: number; tokens: number; layers: number; save?: string },
+  options: Common & { model: string; repeats: number; tokens: number; layers?: number; save?: string },
 ): Promise<void> {
-  const shape = inferenceShape(options.layers, options.tokens);
-  await measure('infer', options, options.repeats, async repeats => ({
+  const { model, layers, tokens, seed, save } = options;
+  const known = shapeOf(INFERENCE, model);
+  const shape = { ...known, layers: layers ?? known.layers, sequence: tokens };
+  await measure(`infer ${model}`, options, options.repeats, async repeats => ({
     shape,
     parameters: parameterCount(shape),
-    ...oneTiming(await timeInference('forward pass', shape, options.seed, repeats, saver(options.save))),
+    ...oneTiming(await timeInference('forward pass', shape, seed, repeats, saver(save))),
   }));
 }
 
@@ -81,6 +73,11 @@ export async function benchGemm(options: Common & { repeats: number; sizes: numb
     for (const n of sizes) timings.push(...(await timeProducts(n, seed, repeats)));
     return { shape: { sizes }, timings };
   });
+}
+
+function shapeOf(models: Record<string, Shape>, name: string): Shape {
+  if (Object.hasOwn(models, name)) return models[name];
+  throw new UserError(`--model ${name} is not known; use ${Object.keys(models).join(', ')}.`);
 }
 
 const oneTiming = ({ timing, values }: { timing: Timing; values: number[] }) => ({ timings: [timing], values });

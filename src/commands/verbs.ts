@@ -195,7 +195,8 @@ function bench(): Command {
     ).action(async options => (await import('./bench.ts')).benchMoe(options)),
     common(
       save(repeats(work('infer', 'Time of one forward pass of a Qwen2-0.5B-shaped model; takes 2 GiB.'), 5))
-        .option('--layers <n>', 'layers, instead of its 24', positiveWhole, 24)
+        .option('--model <name>', 'qwen2-0.5b or tiny', 'qwen2-0.5b')
+        .option('--layers <n>', "layers, instead of the model's own", positiveWhole)
         .option('--tokens <n>', 'length of the sequence', positiveWhole, 128),
       ' --layers 4 --tokens 64',
     ).action(async options => (await import('./bench.ts')).benchInfer(options)),

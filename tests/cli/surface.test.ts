@@ -113,7 +113,8 @@ test('verbs, arguments, options and defaults', () => {
     bench infer
       --repeats <n> = 5
       --save <file>
-      --layers <n> = 24
+      --model <name> = "qwen2-0.5b"
+      --layers <n>
       --tokens <n> = 128
       --warmup <n> = 3
       --seed <n> = 0
