@@ -28,10 +28,10 @@ export type NamedTensor = [name: string, tensor: HostTensor];
 
 export interface Optimizer {
   /**
-   * One update in place. `gradients` stay the caller's. Returns the trained parameters that had no gradient: they are
-   * left as they are, undecayed, as torch does.
+   * One update in place, with the gradients times `gradientScale` (1 when left out). `gradients` stay the caller's.
+   * Returns the trained parameters that had no gradient: they are left as they are, undecayed, as torch does.
    */
-  step(gradients: ReadonlyMap<string, Tensor>, learningRate: number): string[];
+  step(gradients: ReadonlyMap<string, Tensor>, learningRate: number, gradientScale?: number): string[];
   /** Copies of the state, bit for bit, in the order of the parameters. Frozen parameters have none. */
   exportState(): Promise<NamedTensor[]>;
   /** Takes a saved state. UserError when an array is missing, unknown or of another length; then nothing is changed. */
@@ -82,7 +82,7 @@ export function createOptimizer(parameters: ReadonlyMap<string, Variable>, setti
   const { beta1, beta2, epsilon } = settings;
   const slots = createSlots(parameters, settings);
   return {
-    step(gradients, learningRate) {
+    step(gradients, learningRate, gradientScale = 1) {
       const without: string[] = [];
       for (const [name, slot] of slots) {
         const gradient = gradients.get(name);
@@ -92,7 +92,8 @@ export function createOptimizer(parameters: ReadonlyMap<string, Variable>, setti
         }
         slot.step++;
         const { parameter, m, v, weightDecay, step, multiplier } = slot;
-        const hyper = { learningRate: learningRate * multiplier, beta1, beta2, epsilon, weightDecay, step };
+        const rate = learningRate * multiplier;
+        const hyper = { learningRate: rate, beta1, beta2, epsilon, weightDecay, step, gradientScale };
         adamw(parameter, gradient, m, v, hyper);
       }
       return without;

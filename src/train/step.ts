@@ -7,7 +7,7 @@ import { lossAndGradients } from '../model/loss.ts';
 import { tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
 import { createAccumulator } from './accumulate.ts';
-import { clipGradients } from './clip.ts';
+import { measureClipping } from './clip.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { Watch } from './watch.ts';
 
@@ -56,7 +56,7 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
     await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
   const { gradients, tokens } = accumulator.finish();
-  const { norm, nonFinite } = await clipGradients(gradients, config.train.clip);
+  const { norm, scale, nonFinite } = await measureClipping(gradients, config.train.clip);
   const result = {
     loss: loss / tokens,
     auxiliary: auxiliary / tokens,
@@ -67,7 +67,7 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
   const { step, learningRate } = input;
   const stop = input.watch.observe({ step, loss: result.loss, gradientNorm: norm, learningRate, nonFinite });
   if (stop === null) {
-    input.optimizer.step(gradients, learningRate);
+    input.optimizer.step(gradients, learningRate, scale);
     balance(model, loads, config.router.bias_rate);
   }
   for (const gradient of gradients.values()) gradient.dispose();

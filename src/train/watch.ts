@@ -32,7 +32,7 @@ export interface Observation {
   loss: number;
   gradientNorm: number;
   learningRate: number;
-  /** Parameters whose gradient is not finite, from clipGradients. */
+  /** Parameters whose gradient is not finite, from measureClipping. */
   nonFinite?: string[];
 }
 

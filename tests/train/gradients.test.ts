@@ -5,7 +5,7 @@ import { selectBackend } from '../../src/engine/backend.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
 import { createAccumulator } from '../../src/train/accumulate.ts';
-import { clipGradients } from '../../src/train/clip.ts';
+import { measureClipping } from '../../src/train/clip.ts';
 
 beforeAll(async () => void (await selectBackend('cpu')));
 
@@ -19,49 +19,41 @@ function take(map: Map<string, Tensor>): Record<string, number[]> {
 }
 
 describe('clipping', () => {
-  it('3, 4 and 12 have norm 13; clipped to 1 each is divided by 13', async () => {
+  it('3, 4 and 12 have norm 13; clipping to 1 divides by 13, which is left to the optimizer', async () => {
     const map = gradients({ a: [3, 4], b: [12] });
-    expect(await clipGradients(map, 1)).toEqual({ norm: 13, scale: 1 / 13, nonFinite: [] });
-    const { a, b } = take(map);
-    for (const [value, wanted] of [
-      [a[0], 3 / 13],
-      [a[1], 4 / 13],
-      [b[0], 12 / 13],
-    ])
-      expect(value).toBeCloseTo(wanted, 6);
+    expect(await measureClipping(map, 1)).toEqual({ norm: 13, scale: 1 / 13, nonFinite: [] });
+    expect(take(map)).toEqual({ a: [3, 4], b: [12] });
   });
 
-  it('at or under the limit the very tensors stay', async () => {
+  it('at or under the limit the factor is exactly 1', async () => {
     const map = gradients({ a: [3, 4] });
-    const before = map.get('a');
-    expect(await clipGradients(map, 5)).toEqual({ norm: 5, scale: 1, nonFinite: [] });
-    expect(map.get('a')).toBe(before);
+    expect(await measureClipping(map, 5)).toEqual({ norm: 5, scale: 1, nonFinite: [] });
     take(map);
   });
 
-  it('a gradient that is not finite is named and nothing is scaled', async () => {
+  it('a gradient that is not finite is named and the factor is 1', async () => {
     const map = gradients({ a: [30, 40], b: [Number.NaN, 1], c: [Infinity] });
-    const { norm, scale, nonFinite } = await clipGradients(map, 1);
+    const { norm, scale, nonFinite } = await measureClipping(map, 1);
     expect(norm).toBeNaN();
     expect([scale, nonFinite]).toEqual([1, ['b', 'c']]);
-    expect(take(map).a).toEqual([30, 40]);
+    take(map);
   });
 
   it('nothing to clip has norm 0', async () => {
-    expect(await clipGradients(new Map(), 1)).toEqual({ norm: 0, scale: 1, nonFinite: [] });
+    expect(await measureClipping(new Map(), 1)).toEqual({ norm: 0, scale: 1, nonFinite: [] });
   });
 
-  it('afterwards the norm is the smaller of norm and limit', async () => {
+  it('norm times factor is the smaller of norm and limit', async () => {
     const vectors = fc.array(fc.array(fc.float({ min: -100, max: 100, noNaN: true }), { minLength: 1 }), {
       minLength: 1,
     });
     await fc.assert(
       fc.asyncProperty(vectors, fc.double({ min: 0.01, max: 50, noNaN: true }), async (lists, limit) => {
         const map = gradients(Object.fromEntries(lists.map((list, index) => [`p${index}`, list])));
-        const { norm } = await clipGradients(map, limit);
+        const { norm, scale } = await measureClipping(map, limit);
+        take(map);
         expect(norm).toBeCloseTo(Math.hypot(...lists.flat()), 3);
-        const after = Math.hypot(...Object.values(take(map)).flat());
-        expect(Math.abs(after - Math.min(norm, limit))).toBeLessThan(1e-5 * Math.max(1, norm));
+        expect(norm * scale).toBeCloseTo(Math.min(norm, limit), 6);
       }),
       { numRuns: 40 },
     );

@@ -87,6 +87,22 @@ describe('AdamW over named parameters', () => {
     optimizer.dispose();
   });
 
+  it('a gradient scale gives the bits of gradients that were scaled before', () => {
+    const copies = makeParameters();
+    const [scaling, plain] = [createOptimizer(parameters, settings), createOptimizer(copies, settings)];
+    for (const index of [0, 1, 2]) {
+      const gradients = gradientsOf(index);
+      const scaled = new Map([...gradients].map(([name, gradient]) => [name, tf.mul(gradient, 0.3)]));
+      scaling.step(gradients, 0.01, 0.3);
+      plain.step(scaled, 0.01);
+      tf.dispose([...gradients.values(), ...scaled.values()]);
+    }
+    expect(bitsOf(parameters)).toEqual(bitsOf(copies));
+    tf.dispose([...copies.values()]);
+    scaling.dispose();
+    plain.dispose();
+  });
+
   it('groups by Hugging Face name', () => {
     expect(learningGroup(router)).toBe('router');
     expect(learningGroup(expert)).toBe('experts');

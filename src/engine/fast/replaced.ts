@@ -1,4 +1,5 @@
 // The kernels of tfjs that ours take the place of, for the shapes and types that training meets.
+import './elementwise.ts';
 import { registerOver } from '../memory.ts';
 import { type FusedProductAttributes, fusedProduct, type ProductAttributes, product } from './product.ts';
 

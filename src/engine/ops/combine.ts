@@ -1,6 +1,6 @@
 // Weighted sum of expert rows: out[t] = Σ_j gate[t, j] · y[inverse[t, j]], in slot order.
 // dy[inverse[t, j]] = gate[t, j] · dout[t]; dgate[t, j] = dout[t] · y[inverse[t, j]].
-import '../host/gather-rows.ts';
+import '../fast/gather-rows.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { combineReference } from '../reference/gather-rows.ts';
 import { checkIndex, checkShape } from '../shape.ts';

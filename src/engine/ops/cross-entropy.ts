@@ -1,9 +1,12 @@
 // Cross-entropy per token: −log softmax(logits)[label], in nats; 0 where label = −100. dlogits = dy (softmax − onehot).
-import { IGNORED } from '../host/cross-entropy.ts';
+import '../fast/cross-entropy.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { crossEntropyReference } from '../reference/cross-entropy.ts';
 import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
+
+/** The label of a token that does not count. */
+const IGNORED = -100;
 
 /** Loss of each of T tokens. @throws RangeError when a label is neither −100 nor in the vocabulary. */
 export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D {
@@ -13,9 +16,9 @@ export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D
   return withGradient(
     [logits_TV],
     () => {
-      const [loss_T, softmax_TV] = runKernel('MoeCrossEntropy', { logits: logits_TV }, { label_T });
-      return { value: loss_T as Tensor1D, saved: [softmax_TV] };
+      const [loss_T, normaliser_T2] = runKernel('MoeCrossEntropy', { logits: logits_TV }, { label_T });
+      return { value: loss_T as Tensor1D, saved: [logits_TV, normaliser_T2] };
     },
-    (gradient, [softmax]) => runKernel('MoeCrossEntropyGrad', { softmax, gradient }, { label_T }),
+    (gradient, [logits, normaliser]) => runKernel('MoeCrossEntropyGrad', { logits, normaliser, gradient }, { label_T }),
   );
 }

@@ -1,5 +1,5 @@
 // Embedding rows: y[t] = w[id[t]]; dw[v] = Σ dy[t] over the t with id[t] = v, summed in token order.
-import '../host/embedding.ts';
+import '../fast/embedding.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { embeddingReference } from '../reference/embedding.ts';
 import { checkIndex } from '../shape.ts';

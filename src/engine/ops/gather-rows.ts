@@ -1,5 +1,5 @@
 // Row gather whose gradient is a fixed-order sum of gathers through the inverse table, never a scatter.
-import '../host/gather-rows.ts';
+import '../fast/gather-rows.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { gatherRowsReference } from '../reference/gather-rows.ts';
 import { checkIndex, checkShape } from '../shape.ts';

@@ -1,7 +1,7 @@
 // Rotary positions (Su et al. 2021), half rotation: channels i and i + d/2 turn together by position · theta^(−2i/d).
 // A rotation's gradient is the rotation backwards.
-import type { RopeAttributes } from '../host/rope.ts';
-import '../host/rope.ts';
+import type { RopeAttributes } from '../fast/rope.ts';
+import '../fast/rope.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { ropeReference } from '../reference/rope.ts';
 import { checkShape } from '../shape.ts';

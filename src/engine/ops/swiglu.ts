@@ -1,5 +1,5 @@
 // SwiGLU gate (Shazeer 2020): silu(gate) ⊙ up, with silu(z) = z / (1 + e^−z).
-import '../host/swiglu.ts';
+import '../fast/swiglu.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { swigluReference } from '../reference/swiglu.ts';
 import { checkShape } from '../shape.ts';

@@ -10,10 +10,14 @@ export interface AdamwSettings {
   epsilon: number;
   weightDecay: number;
   step: number;
+  /** Multiplies the gradient, as clipping by norm does; 1 when left out. */
+  gradientScale?: number;
 }
 
 /** θ ← θ(1 − ηλ); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η m̂ / (√v̂ + ε). Returns new θ, m, v. */
-export function adamwReference(theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, s: AdamwSettings): Tensor[] {
+export function adamwReference(theta: Tensor, unscaled: Tensor, m: Tensor, v: Tensor, s: AdamwSettings): Tensor[] {
+  const { gradientScale = 1 } = s;
+  const gradient = gradientScale === 1 ? unscaled : tf.mul(unscaled, gradientScale);
   const decayed = tf.mul(theta, 1 - s.learningRate * s.weightDecay);
   const newM = tf.add(tf.mul(m, s.beta1), tf.mul(gradient, 1 - s.beta1));
   const newV = tf.add(tf.mul(v, s.beta2), tf.mul(tf.square(gradient), 1 - s.beta2));

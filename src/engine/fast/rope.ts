@@ -1,0 +1,56 @@
+// Rotary positions on the C kernels, half rotation: channels i and i + d/2 turn by direction · position · theta^(−2i/d).
+// The gradient is the same turn the other way. Kernel MoeRope: { x: [T, H, d] }, { position_T, theta, direction } -> y.
+// Cosines and sines are taken in double precision, once for all positions of a step's layers.
+
+import { registerFast } from '../memory.ts';
+
+export interface RopeAttributes {
+  position_T: Int32Array;
+  theta: number;
+  /** 1 forward, −1 for the gradient. */
+  direction: 1 | -1;
+}
+
+/** Cosines, then sines, of all angles of one position in each row: [distinct positions, d]. */
+interface Turns {
+  row_T: Int32Array;
+  table: Float32Array;
+}
+
+registerFast<RopeAttributes>('MoeRope', (memory, { x }, { position_T, theta, direction }) => {
+  const [tokens, heads, d] = x.shape;
+  const { row_T, table } = turnsOf(position_T, d / 2, theta);
+  const [y, turns] = [memory.allocate(x.shape), memory.allocate([table.length])];
+  memory.view(turns).set(table);
+  memory.call('rope', memory.view(x), memory.view(turns), row_T, memory.view(y), tokens, heads, d / 2, direction);
+  memory.release(turns);
+  return [y];
+});
+
+let latest: { position_T: Int32Array; half: number; theta: number; turns: Turns } | undefined;
+
+/** The table of the last call is kept: all layers, and the gradient, turn by the same positions. */
+function turnsOf(position_T: Int32Array, half: number, theta: number): Turns {
+  const same = latest?.half === half && latest.theta === theta && equal(latest.position_T, position_T);
+  if (!same) latest = { position_T: position_T.slice(), half, theta, turns: makeTurns(position_T, half, theta) };
+  return latest!.turns;
+}
+
+const equal = (a: Int32Array, b: Int32Array): boolean => a.length === b.length && a.every((value, i) => value === b[i]);
+
+function makeTurns(position_T: Int32Array, half: number, theta: number): Turns {
+  const rowOf = new Map<number, number>();
+  const row_T = position_T.map(position => {
+    if (!rowOf.has(position)) rowOf.set(position, rowOf.size);
+    return rowOf.get(position) as number;
+  });
+  const table = new Float32Array(rowOf.size * 2 * half);
+  for (const [position, row] of rowOf) {
+    for (let i = 0; i < half; i++) {
+      const angle = position * theta ** (-i / half);
+      table[row * 2 * half + i] = Math.cos(angle);
+      table[row * 2 * half + half + i] = Math.sin(angle);
+    }
+  }
+  return { row_T, table };
+}
