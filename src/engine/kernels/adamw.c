@@ -7,7 +7,7 @@
 
 /// Subnormal numbers become 0: moments of rows that never get a gradient would decay into them and stay, and some
 /// processors take a hundred cycles over each.
-static inline Floats normal(Floats x) {
+static inline Floats flushed(Floats x) {
   return choose((Ints)(x < __FLT_MIN__) & (Ints)(x > -__FLT_MIN__), all(0), x);
 }
 
@@ -23,8 +23,8 @@ static void adamw_block(const void *context, uint32_t task, unsigned thread) {
   (void)thread;
   EACH_VECTOR(r.count, {
     Floats g = take(gradient + i, left, 0) * scale;
-    Floats mean = normal(beta1 * take(m + i, left, 0) + rest1 * g);
-    Floats square = normal(beta2 * take(v + i, left, 0) + rest2 * (g * g));
+    Floats mean = flushed(beta1 * take(m + i, left, 0) + rest1 * g);
+    Floats square = flushed(beta2 * take(v + i, left, 0) + rest2 * (g * g));
     Floats change = rate * mean / (square_root(square) * root + epsilon);
     put(m + i, mean, left);
     put(v + i, square, left);

@@ -5,7 +5,7 @@
 #include "vector.h"
 
 /// Turns one head: y = (x₁ cos − x₂ sin, x₂ cos + x₁ sin) on its two halves.
-static void turn(const float *x, float *y, const float *cosine, const float *sine, float direction, size_t half) {
+static void rotate_head(const float *x, float *y, const float *cosine, const float *sine, float direction, size_t half) {
   EACH_VECTOR(half, {
     Floats first = take(x + i, left, 0), second = take(x + half + i, left, 0);
     Floats c = take(cosine + i, left, 0), s = take(sine + i, left, 0) * direction;
@@ -26,7 +26,7 @@ static void rope_tokens(const void *context, uint32_t task, unsigned thread) {
   for (size_t t = tokens.start; t < tokens.end; t++) {
     const float *cosine = x[1].floats + (size_t)row_of[t] * d;
     for (size_t head = 0; head < heads; head++, from += d, to += d)
-      turn(from, to, cosine, cosine + half, direction, half);
+      rotate_head(from, to, cosine, cosine + half, direction, half);
   }
 }
 
