@@ -23,6 +23,7 @@ typedef struct {
   const float *q, *k, *v;
   const int32_t *query_segment, *key_segment; // [B, Sq], [B, Sk]
   size_t batch, queries, keys, heads, groups, ratio, d;
+  size_t width;                               // d, up to whole vectors
   size_t query_blocks, key_blocks;            // of one sequence and key head
   int32_t *lowest_segment, *highest_segment;  // [B, key_blocks], of all keys of the block
 } Attention;
@@ -31,6 +32,7 @@ typedef struct {
 /// the group's head n % R. Lanes past `count` see nothing.
 typedef struct {
   size_t b, group, first, count, vectors;
+  size_t place[BLOCK_LANES];                                // of each row, in a tensor [B, Sq, H]
   Ints position[BLOCK_VECTORS], segment[BLOCK_VECTORS];     // the last key that a lane may see, and its segment
   int32_t first_position, last_position, lowest_segment, highest_segment; // of the lanes that are not padding
   bool padding;                                             // whether some row is
@@ -45,12 +47,6 @@ typedef struct {
 static size_t attention_parts(size_t whole, size_t part) { return (whole + part - 1) / part; }
 static size_t lesser(size_t x, size_t y) { return x < y ? x : y; }
 
-/// Where row n of the block lies in a tensor [B, Sq, H], in rows.
-static size_t row_place(const Attention *x, const QueryBlock *block, size_t n) {
-  size_t row = block->first + n;
-  return (block->b * x->queries + row / x->ratio) * x->heads + block->group * x->ratio + row % x->ratio;
-}
-
 /// Where key j of the block's sequence and key head lies in k and v, in floats.
 static size_t key_place(const Attention *x, const QueryBlock *block, size_t j) {
   return ((block->b * x->keys + j) * x->groups + block->group) * x->d;
@@ -62,13 +58,18 @@ static QueryBlock query_block(const Attention *x, size_t b, size_t group, size_t
   block.vectors = attention_parts(block.count, LANES);
   block.first_position = block.lowest_segment = INT32_MAX;
   block.last_position = block.highest_segment = -1;
+  size_t query = block.first / x->ratio, head = block.first % x->ratio;
   for (size_t n = 0; n < BLOCK_LANES; n++) {
     int32_t position = -1, segment = -1;
     if (n < block.count) {
-      size_t query = (block.first + n) / x->ratio;
+      block.place[n] = (b * x->queries + query) * x->heads + group * x->ratio + head;
       segment = x->query_segment[b * x->queries + query];
       if (segment < 0) block.padding = true;
       else position = (int32_t)x->keys - (int32_t)x->queries + (int32_t)query;
+      if (++head == x->ratio) {
+        head = 0;
+        query++;
+      }
     }
     block.position[n / LANES][n % LANES] = position;
     block.segment[n / LANES][n % LANES] = segment;
@@ -194,65 +195,54 @@ static void mix(const Attention *x, const QueryBlock *block, KeyRange range, con
 
 typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
 
-/// to[p][i] = from[i][p] for four i and four p.
-static inline void turn_quad(const float *const from[4], float *const to[4]) {
-  Quad a = *(const Quad *)from[0], b = *(const Quad *)from[1], c = *(const Quad *)from[2], d = *(const Quad *)from[3];
+/// to[p * to_row + i] = from[i * from_row + p] for four i and four p.
+static inline void turn_quad(const float *from, size_t from_row, float *to, size_t to_row) {
+  Quad a = *(const Quad *)from, b = *(const Quad *)(from + from_row);
+  Quad c = *(const Quad *)(from + 2 * from_row), d = *(const Quad *)(from + 3 * from_row);
   Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
   Quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  *(Quad *)to[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-  *(Quad *)to[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-  *(Quad *)to[2] = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
-  *(Quad *)to[3] = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+  *(Quad *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  *(Quad *)(to + to_row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  *(Quad *)(to + 2 * to_row) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+  *(Quad *)(to + 3 * to_row) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
 }
 
-/// columns[c, lane] = the block's rows of a tensor [B, Sq, H, d]; zeros in lanes past the last row.
-static void take_columns(const Attention *x, const QueryBlock *block, const float *tensor, float *columns) {
-  size_t lanes = block->vectors * LANES, d = x->d;
-  if (block->count < lanes) __builtin_memset(columns, 0, d * lanes * sizeof(float));
-  for (size_t n = 0; n < block->count; n += 4) {
-    const float *from[4];
-    for (size_t i = 0; i < 4; i++) from[i] = tensor + row_place(x, block, lesser(n + i, block->count - 1)) * d;
+/// to[p, i] = from[i, p] for i < rows and p < columns, both whole vectors.
+static void turn(const float *from, size_t rows, size_t columns, float *to) {
+  for (size_t p = 0; p < columns; p += 4)
+    for (size_t i = 0; i < rows; i += 4) turn_quad(from + i * columns + p, columns, to + p * rows + i, rows);
+}
+
+/// rows[n, c] = factor · the block's rows of a tensor [B, Sq, H, d]; zeros where it has none, up to whole vectors.
+static void take_rows(const Attention *x, const QueryBlock *block, const float *tensor, float factor, float *rows) {
+  for (size_t n = 0; n < block->count; n++, rows += x->width) {
+    const float *from = tensor + block->place[n] * x->d;
     size_t c = 0;
-    for (; n + 4 <= block->count && c + 4 <= d; c += 4) {
-      float *to = columns + c * lanes + n;
-      turn_quad((const float *const[]){from[0] + c, from[1] + c, from[2] + c, from[3] + c},
-                (float *const[]){to, to + lanes, to + 2 * lanes, to + 3 * lanes});
-    }
-    for (; c < d; c++)
-      for (size_t i = 0; i < 4 && n + i < block->count; i++) columns[c * lanes + n + i] = from[i][c];
+    for (; c + LANES <= x->d; c += LANES) store(rows + c, load(from + c) * factor);
+    if (c < x->d) store(rows + c, load_part(from + c, x->d - c) * factor);
+  }
+  __builtin_memset(rows, 0, (block->vectors * LANES - block->count) * x->width * sizeof(float));
+}
+
+/// The way back, also times a factor.
+static void put_rows(const Attention *x, const QueryBlock *block, const float *rows, float factor, float *tensor) {
+  for (size_t n = 0; n < block->count; n++, rows += x->width) {
+    float *to = tensor + block->place[n] * x->d;
+    size_t c = 0;
+    for (; c + LANES <= x->d; c += LANES) store(to + c, load(rows + c) * factor);
+    if (c < x->d) store_part(to + c, load(rows + c) * factor, x->d - c);
   }
 }
 
-/// The way back: the block's rows of a tensor [B, Sq, H, d] from columns [c, lane].
-static void put_columns(const Attention *x, const QueryBlock *block, const float *columns, float *tensor) {
-  size_t lanes = block->vectors * LANES, d = x->d;
-  for (size_t n = 0; n < block->count; n += 4) {
-    float *to[4];
-    for (size_t i = 0; i < 4; i++) to[i] = tensor + row_place(x, block, lesser(n + i, block->count - 1)) * d;
-    size_t c = 0;
-    for (; n + 4 <= block->count && c + 4 <= d; c += 4) {
-      const float *from = columns + c * lanes + n;
-      turn_quad((const float *const[]){from, from + lanes, from + 2 * lanes, from + 3 * lanes},
-                (float *const[]){to[0] + c, to[1] + c, to[2] + c, to[3] + c});
-    }
-    for (; c < d; c++)
-      for (size_t i = 0; i < 4 && n + i < block->count; i++) to[i][c] = columns[c * lanes + n + i];
-  }
-}
-
-static void scale_columns(float *columns, size_t count, float by) {
-  for (size_t i = 0; i < count; i += LANES) store(columns + i, load(columns + i) * by);
-}
-
-/// What a block of queries has gathered so far: Σ p v [d, lane] over e^(its maximum), the maxima and Σ p.
+/// What a block of queries has gathered so far: Σ p v [width, lane] over e^(its maximum), the maxima and Σ p.
 typedef struct {
   float *mixed, *maximum, *total;
 } Gathered;
 
-static size_t gathered_floats(size_t d) { return (d + 2) * BLOCK_LANES; }
+static size_t gathered_floats(const Attention *x) { return (x->width + 2) * BLOCK_LANES; }
 
-static Gathered gathered_at(float *memory, size_t d) {
-  return (Gathered){memory, memory + d * BLOCK_LANES, memory + (d + 1) * BLOCK_LANES};
+static Gathered gathered_at(float *memory, const Attention *x) {
+  return (Gathered){memory, memory + x->width * BLOCK_LANES, memory + (x->width + 1) * BLOCK_LANES};
 }
 
 /// The largest of `before` and of a column of scores. Four chains, as comparing takes its time.
@@ -290,18 +280,19 @@ typedef struct {
   Attention attention;
   float *out, *statistics;  // [B, Sq, H, d], [B, Sq, H, 2]
   size_t splits;            // tasks that share the keys of one block of queries
-  float *gathered;          // [tasks, d + 2, lane] when there are several splits, else one for each thread
-  float *memory;            // of each thread: columns of q and scores
+  float *gathered;          // [tasks, width + 2, lane] when there are several splits, else one for each thread
+  float *memory;            // of each thread: rows, columns of q, scores, and a factor for each lane
   size_t memory_floats;
 } Forward;
 
-/// Ends a block: adds up its splits, divides by Σ p, and writes out and the statistics, maximum and 1 / Σ p.
-static void finish_block(const Forward *f, const QueryBlock *block, float *gathered, size_t splits) {
+/// Ends a block: adds up its splits, divides by Σ p, and writes out and the statistics, maximum and 1 / Σ p. `rows` is
+/// memory for [lane, width].
+static void finish_block(const Forward *f, const QueryBlock *block, float *gathered, size_t splits, float *rows) {
   const Attention *x = &f->attention;
   size_t lanes = block->vectors * LANES;
-  Gathered sum = gathered_at(gathered, x->d);
+  Gathered sum = gathered_at(gathered, x);
   for (size_t s = 1; s < splits; s++) {
-    Gathered more = gathered_at(gathered + s * gathered_floats(x->d), x->d);
+    Gathered more = gathered_at(gathered + s * gathered_floats(x), x);
     for (size_t v = 0; v < lanes; v += LANES) {
       Floats a = load(sum.maximum + v), b = load(more.maximum + v), maximum = larger(a, b);
       Floats keep = exponential(a - maximum), add = exponential(b - maximum);
@@ -317,9 +308,10 @@ static void finish_block(const Forward *f, const QueryBlock *block, float *gathe
     store(sum.total + v, share);
     for (size_t at = v; at < x->d * lanes; at += lanes) store(sum.mixed + at, load(sum.mixed + at) * share);
   }
-  put_columns(x, block, sum.mixed, f->out);
+  turn(sum.mixed, x->width, lanes, rows);
+  put_rows(x, block, rows, 1, f->out);
   for (size_t n = 0; n < block->count; n++) {
-    float *statistics = f->statistics + 2 * row_place(x, block, n);
+    float *statistics = f->statistics + 2 * block->place[n];
     statistics[0] = sum.maximum[n];
     statistics[1] = sum.total[n];
   }
@@ -331,14 +323,14 @@ static void forward_task(const void *context, uint32_t task, unsigned thread) {
   const Attention *x = &f->attention;
   size_t block_index = task / f->splits, split = task % f->splits, pair = block_index / x->query_blocks;
   QueryBlock block = query_block(x, pair / x->groups, pair % x->groups, block_index % x->query_blocks);
-  float *memory = f->memory + thread * f->memory_floats;
-  float *columns = memory, *scores = columns + x->d * BLOCK_LANES, *keep = scores + BLOCK_KEYS * BLOCK_LANES;
-  float *gathered = f->gathered + (f->splits > 1 ? task : thread) * gathered_floats(x->d);
-  Gathered so_far = gathered_at(gathered, x->d);
-  __builtin_memset(gathered, 0, gathered_floats(x->d) * sizeof(float));
+  float *rows = f->memory + thread * f->memory_floats, *columns = rows + x->width * BLOCK_LANES;
+  float *scores = columns + x->width * BLOCK_LANES, *keep = scores + BLOCK_KEYS * BLOCK_LANES;
+  float *gathered = f->gathered + (f->splits > 1 ? task : thread) * gathered_floats(x);
+  Gathered so_far = gathered_at(gathered, x);
+  __builtin_memset(gathered, 0, gathered_floats(x) * sizeof(float));
   for (size_t v = 0; v < BLOCK_LANES; v += LANES) store(so_far.maximum + v, all(NOTHING_SEEN));
-  take_columns(x, &block, x->q, columns);
-  scale_columns(columns, x->d * block.vectors * LANES, 1 / __builtin_sqrtf((float)x->d));
+  take_rows(x, &block, x->q, 1 / __builtin_sqrtf((float)x->d), rows);
+  turn(rows, block.vectors * LANES, x->width, columns);
   for (size_t index = split * x->key_blocks / f->splits; index < (split + 1) * x->key_blocks / f->splits; index++) {
     KeyRange range = key_range(x, &block, index);
     if (range.first >= range.end) continue;
@@ -347,16 +339,16 @@ static void forward_task(const void *context, uint32_t task, unsigned thread) {
     running_softmax(scores, range.end - range.first, block.vectors, so_far, keep);
     mix(x, &block, range, x->v, scores, so_far.mixed, keep);
   }
-  if (f->splits == 1) finish_block(f, &block, gathered, 1);
+  if (f->splits == 1) finish_block(f, &block, gathered, 1, rows);
 }
 
 static void finish_task(const void *context, uint32_t task, unsigned thread) {
   const Forward *f = context;
   const Attention *x = &f->attention;
-  (void)thread;
   size_t pair = task / x->query_blocks;
   QueryBlock block = query_block(x, pair / x->groups, pair % x->groups, task % x->query_blocks);
-  finish_block(f, &block, f->gathered + (size_t)task * f->splits * gathered_floats(x->d), f->splits);
+  finish_block(f, &block, f->gathered + (size_t)task * f->splits * gathered_floats(x), f->splits,
+               f->memory + thread * f->memory_floats);
 }
 
 /// Reads q, k, v and then, from argument `sizes` on, the segments and B, Sq, Sk, H, G, d. False without memory.
@@ -368,6 +360,7 @@ static bool read_attention(Attention *a, const Argument *x, int sizes) {
       .heads = size_of(x[sizes + 5]), .groups = size_of(x[sizes + 6]), .d = size_of(x[sizes + 7]),
   };
   a->ratio = a->groups ? a->heads / a->groups : 0;
+  a->width = attention_parts(a->d, LANES) * LANES;
   a->query_blocks = attention_parts(a->queries * a->ratio, BLOCK_LANES);
   a->key_blocks = attention_parts(a->keys, BLOCK_KEYS);
   size_t blocks = a->batch * a->key_blocks;
@@ -399,9 +392,9 @@ KERNEL(attention) {
   if (blocks == 0) return true;
   if (blocks < LEAST_TASKS) f.splits = lesser(attention_parts(LEAST_TASKS, blocks), a->key_blocks / LEAST_SPLIT);
   if (f.splits == 0) f.splits = 1;
-  f.memory_floats = (a->d + BLOCK_KEYS + 1) * BLOCK_LANES;
+  f.memory_floats = (2 * a->width + BLOCK_KEYS + 1) * BLOCK_LANES;
   f.memory = scratch(thread_count() * f.memory_floats);
-  f.gathered = scratch((f.splits > 1 ? blocks * f.splits : thread_count()) * gathered_floats(a->d));
+  f.gathered = scratch((f.splits > 1 ? blocks * f.splits : thread_count()) * gathered_floats(a));
   if (!f.memory || !f.gathered) return false;
   parallel(forward_task, &f, (uint32_t)(blocks * f.splits));
   if (f.splits > 1) parallel(finish_task, &f, (uint32_t)blocks);
@@ -418,59 +411,44 @@ typedef struct {
   size_t memory_floats;
 } Backward;
 
-/// The memory of one thread: columns [d, lane] of q / √d, of the gradient and of dq; rows [lane, width] of the first
-/// two; weights and their gradients [key, lane]; and four values for each lane.
+/// The memory of one thread: columns [width, lane] of q / √d, of the gradient and of dq; rows [lane, width] of the first
+/// two and of one more; weights and their gradients [key, lane]; and four values for each lane.
 typedef struct {
-  float *q, *gradient, *dq, *q_rows, *gradient_rows, *weights, *d_weights, *maximum, *share, *mean, *ones;
-  size_t width; // d, up to whole vectors
+  float *q, *gradient, *dq, *q_rows, *gradient_rows, *rows, *weights, *d_weights, *maximum, *share, *mean, *ones;
 } BackwardMemory;
 
-static size_t backward_floats(size_t d) {
-  return (3 * d + 2 * attention_parts(d, LANES) * LANES + 2 * BLOCK_KEYS + 4) * BLOCK_LANES;
-}
+static size_t backward_floats(const Attention *x) { return (6 * x->width + 2 * BLOCK_KEYS + 4) * BLOCK_LANES; }
 
-static BackwardMemory backward_memory(float *at, size_t d) {
-  BackwardMemory m = {.width = attention_parts(d, LANES) * LANES};
-  float **columns[] = {&m.q, &m.gradient, &m.dq}, **rows[] = {&m.q_rows, &m.gradient_rows};
+static BackwardMemory backward_memory(float *at, const Attention *x) {
+  BackwardMemory m;
+  float **wide[] = {&m.q, &m.gradient, &m.dq, &m.q_rows, &m.gradient_rows, &m.rows};
   float **scores[] = {&m.weights, &m.d_weights}, **lanes[] = {&m.maximum, &m.share, &m.mean, &m.ones};
-  for (int i = 0; i < 3; i++, at += d * BLOCK_LANES) *columns[i] = at;
-  for (int i = 0; i < 2; i++, at += m.width * BLOCK_LANES) *rows[i] = at;
+  for (int i = 0; i < 6; i++, at += x->width * BLOCK_LANES) *wide[i] = at;
   for (int i = 0; i < 2; i++, at += BLOCK_KEYS * BLOCK_LANES) *scores[i] = at;
   for (int i = 0; i < 4; i++, at += BLOCK_LANES) *lanes[i] = at;
   return m;
-}
-
-/// rows[n, c] = factor · the block's rows of a tensor, with zeros up to `width`.
-static void take_rows(const Attention *x, const QueryBlock *block, const float *tensor, float factor, float *rows,
-                      size_t width) {
-  for (size_t n = 0; n < block->count; n++, rows += width) {
-    const float *from = tensor + row_place(x, block, n) * x->d;
-    size_t c = 0;
-    for (; c + LANES <= x->d; c += LANES) store(rows + c, load(from + c) * factor);
-    if (c < x->d) store(rows + c, load_part(from + c, x->d - c) * factor);
-  }
 }
 
 /// All that a block of queries needs before it meets the keys. mean = Σ_c gradient out = Σ_key p dp.
 static void start_backward(const Backward *f, const QueryBlock *block, BackwardMemory m) {
   const Attention *x = &f->attention;
   size_t lanes = block->vectors * LANES;
-  float scale = 1 / __builtin_sqrtf((float)x->d);
-  take_columns(x, block, x->q, m.q);
-  scale_columns(m.q, x->d * lanes, scale);
-  take_columns(x, block, f->gradient, m.gradient);
-  take_rows(x, block, x->q, scale, m.q_rows, m.width);
-  take_rows(x, block, f->gradient, 1, m.gradient_rows, m.width);
-  take_columns(x, block, f->out, m.dq);
+  take_rows(x, block, x->q, 1 / __builtin_sqrtf((float)x->d), m.q_rows);
+  take_rows(x, block, f->gradient, 1, m.gradient_rows);
+  take_rows(x, block, f->out, 1, m.rows);
+  turn(m.q_rows, lanes, x->width, m.q);
+  turn(m.gradient_rows, lanes, x->width, m.gradient);
+  turn(m.rows, lanes, x->width, m.dq);
   for (size_t v = 0; v < lanes; v += LANES) {
     Floats mean = {0};
-    for (size_t at = v; at < x->d * lanes; at += lanes) mean += load(m.gradient + at) * load(m.dq + at);
+    for (size_t at = v; at < x->d * lanes; at += lanes)
+      mean = plus_product(mean, load(m.dq + at), load(m.gradient + at)); // as dp is added up: equal for a lone key
     store(m.mean + v, mean);
     store(m.ones + v, all(1));
   }
   __builtin_memset(m.dq, 0, x->d * lanes * sizeof(float));
   for (size_t n = 0; n < lanes; n++) {
-    const float *statistics = f->statistics + 2 * row_place(x, block, lesser(n, block->count - 1));
+    const float *statistics = f->statistics + 2 * block->place[lesser(n, block->count - 1)];
     m.maximum[n] = n < block->count ? statistics[0] : 0;
     m.share[n] = n < block->count ? statistics[1] : 0;
   }
@@ -491,12 +469,12 @@ static void weights_backward(BackwardMemory m, size_t rows, size_t vectors) {
 
 /// out[key, c] += Σ_n weights[key, n] rows[n, c], with `out` the place of the first key in dk or dv.
 static void add_to_keys(const Attention *x, const QueryBlock *block, size_t keys, const float *weights,
-                        const float *rows, size_t width, const float *ones, float *out) {
+                        const float *rows, const float *ones, float *out) {
   size_t lanes = block->vectors * LANES;
   for (size_t c = 0; c < x->d; c += BLOCK_LANES)
     narrow_product((Narrow){
         .a = weights, .a_row = lanes, .a_term = 1,
-        .b = rows + c, .b_term = width,
+        .b = rows + c, .b_term = x->width,
         .out = out + c, .out_row = x->groups * x->d, .keep = ones,
         .rows = keys, .columns = lesser(BLOCK_LANES, x->d - c), .terms = block->count,
     });
@@ -509,7 +487,7 @@ static void backward_task(const void *context, uint32_t task, unsigned thread) {
   size_t chunk = task % f->chunks, pair = task / f->chunks, all_keys = x->batch * x->keys * x->groups * x->d;
   float *dk = chunk ? f->partial + (chunk - 1) * 2 * all_keys : f->dk;
   float *dv = chunk ? f->partial + (chunk - 1) * 2 * all_keys + all_keys : f->dv;
-  BackwardMemory m = backward_memory(f->memory + thread * f->memory_floats, x->d);
+  BackwardMemory m = backward_memory(f->memory + thread * f->memory_floats, x);
   QueryBlock block = {.b = pair / x->groups, .group = pair % x->groups};
   for (size_t j = 0; j < x->keys; j++) {
     __builtin_memset(dk + key_place(x, &block, j), 0, x->d * sizeof(float));
@@ -527,11 +505,11 @@ static void backward_task(const void *context, uint32_t task, unsigned thread) {
       score(x, &block, range, x->v, m.gradient, m.d_weights);
       weights_backward(m, count, block.vectors);
       mix(x, &block, range, x->k, m.d_weights, m.dq, m.ones);
-      add_to_keys(x, &block, count, m.weights, m.gradient_rows, m.width, m.ones, dv + place);
-      add_to_keys(x, &block, count, m.d_weights, m.q_rows, m.width, m.ones, dk + place);
+      add_to_keys(x, &block, count, m.weights, m.gradient_rows, m.ones, dv + place);
+      add_to_keys(x, &block, count, m.d_weights, m.q_rows, m.ones, dk + place);
     }
-    scale_columns(m.dq, x->d * block.vectors * LANES, 1 / __builtin_sqrtf((float)x->d));
-    put_columns(x, &block, m.dq, f->dq);
+    turn(m.dq, x->width, block.vectors * LANES, m.rows);
+    put_rows(x, &block, m.rows, 1 / __builtin_sqrtf((float)x->d), f->dq);
   }
 }
 
@@ -564,7 +542,7 @@ KERNEL(attention_gradient) {
   if (pairs < LEAST_TASKS && pairs > 0)
     f.chunks = lesser(attention_parts(LEAST_TASKS, pairs), a->query_blocks / LEAST_CHUNK);
   if (f.chunks == 0) f.chunks = 1;
-  f.memory_floats = backward_floats(a->d);
+  f.memory_floats = backward_floats(a);
   f.memory = scratch(thread_count() * f.memory_floats);
   f.partial = scratch((f.chunks - 1) * 2 * all_keys + 1);
   if (!f.memory || !f.partial) return false;
