@@ -1,4 +1,5 @@
-// Kernels of tfjs that ours take the place of where all is fp32 and of one shape: sums, products and softmax.
+// Kernels of tfjs that ours take the place of where all is fp32: arithmetic on equal shapes, or on a matrix and one row,
+// one column or one number; softmax and sums over the last axis.
 
 import type { KernelMemory } from '../memory.ts';
 import { registerOver } from '../memory.ts';
@@ -6,38 +7,61 @@ import type { TensorInfo } from '../tf.ts';
 import { tf } from '../tf.ts';
 
 const isFloat = (tensor: TensorInfo): boolean => tensor.dtype === 'float32';
-const sizeOf = (tensor: TensorInfo): number => tf.util.sizeFromShape(tensor.shape);
+const sizeOf = (shape: number[]): number => tf.util.sizeFromShape(shape);
 
-/** Whether both are fp32 and of one shape. */
-const alike = (a: TensorInfo, b: TensorInfo): boolean =>
-  isFloat(a) && isFloat(b) && tf.util.arraysEqual(a.shape, b.shape);
+/** How to walk over an operand: floats from one row to the next, and from one column to the next. */
+type Steps = [row: number, column: number];
 
-function pairwise(memory: KernelMemory, kernel: 'add' | 'multiply', a: TensorInfo, b: TensorInfo): TensorInfo {
-  const out = memory.allocate(a.shape);
-  memory.call(kernel, memory.view(a), memory.view(b), memory.view(out), sizeOf(a));
-  return out;
+/** The operand as a matrix of so many columns, of which it may be one row or one column; null for any other part. */
+function stepsOf(operand: number[], shape: number[], columns: number): Steps | null {
+  if (sizeOf(operand) === 1) return [0, 0];
+  const padded = [...shape.map(() => 1), ...operand].slice(-shape.length);
+  const wide = padded.at(-1) === columns;
+  if (padded.slice(0, -1).every(length => length === 1)) return wide ? [0, 1] : null;
+  if (!padded.slice(0, -1).every((length, i) => length === shape[i])) return null;
+  return wide ? [columns, 1] : [1, 0];
 }
 
-/** a times the one number in b. */
-function scale(memory: KernelMemory, a: TensorInfo, b: TensorInfo): TensorInfo {
-  const out = memory.allocate(a.shape);
-  memory.call('scale', memory.view(a), memory.view(b)[0], memory.view(out), sizeOf(a));
-  return out;
-}
-
-function multiply(memory: KernelMemory, a: TensorInfo, b: TensorInfo): TensorInfo | null {
-  if (alike(a, b)) return pairwise(memory, 'multiply', a, b);
+function arithmetic(memory: KernelMemory, kernel: string, a: TensorInfo, b: TensorInfo): TensorInfo | null {
   if (!isFloat(a) || !isFloat(b)) return null;
-  if (b.shape.length === 0) return scale(memory, a, b);
-  return a.shape.length === 0 ? scale(memory, b, a) : null;
+  const alike = tf.util.arraysEqual(a.shape, b.shape);
+  const shape = alike ? a.shape : tf.backend_util.assertAndGetBroadcastShape(a.shape, b.shape);
+  const columns = alike ? sizeOf(shape) : (shape.at(-1) as number);
+  const rows = alike ? 1 : sizeOf(shape.slice(0, -1));
+  const [stepsA, stepsB] = [a, b].map(({ shape: own }): Steps | null =>
+    alike ? [0, 1] : stepsOf(own, shape, columns),
+  );
+  if (!stepsA || !stepsB) return null;
+  const out = memory.allocate(shape);
+  memory.call(kernel, memory.view(a), memory.view(b), memory.view(out), rows, columns, ...stepsA, ...stepsB);
+  return out;
 }
 
-registerOver('Add', (memory, { a, b }) => (alike(a, b) ? pairwise(memory, 'add', a, b) : null));
-registerOver('Multiply', (memory, { a, b }) => multiply(memory, a, b));
+for (const [kernelName, kernel] of [
+  ['Add', 'add'],
+  ['Sub', 'subtract'],
+  ['Multiply', 'multiply'],
+  ['RealDiv', 'divide'],
+]) {
+  registerOver(kernelName, (memory, { a, b }) => arithmetic(memory, kernel, a, b));
+}
+
 registerOver<{ dim: number }>('Softmax', (memory, { logits }, { dim }) => {
   if (!isFloat(logits) || dim !== logits.shape.length - 1) return null;
   const width = logits.shape[dim];
   const out = memory.allocate(logits.shape);
-  memory.call('softmax', memory.view(logits), memory.view(out), width === 0 ? 0 : sizeOf(logits) / width, width);
+  memory.call('softmax', memory.view(logits), memory.view(out), sizeOf(logits.shape.slice(0, -1)), width);
+  return out;
+});
+
+registerOver<{ axis: number | number[]; keepDims: boolean }>('Sum', (memory, { x }, { axis, keepDims }) => {
+  const rank = x.shape.length;
+  const axes = tf.util.parseAxisParam(axis, x.shape);
+  const last = axes.length === 1 && axes[0] === rank - 1;
+  if (!isFloat(x) || rank === 0 || !(last || axes.length === rank)) return null;
+  const rows = last ? sizeOf(x.shape.slice(0, -1)) : 1;
+  const kept = x.shape.map((length, i) => (axes.includes(i) ? 1 : length));
+  const out = memory.allocate(keepDims ? kept : kept.filter((_, i) => !axes.includes(i)));
+  memory.call('row_sum', memory.view(x), memory.view(out), rows, last ? x.shape[rank - 1] : sizeOf(x.shape));
   return out;
 });

@@ -4,51 +4,46 @@
 #include "blocks.h"
 #include "vector.h"
 
-static void add_block(const void *context, uint32_t task, unsigned thread) {
-  const Argument *x = context;
-  Range r = block_at(task, size_of(x[3]), BLOCK);
-  const float *a = x[0].floats + r.start, *b = x[1].floats + r.start;
-  float *out = x[2].floats + r.start;
-  (void)thread;
-  EACH_VECTOR(r.count, put(out + i, take(a + i, left, 0) + take(b + i, left, 0), left));
+/// What a task of a matrix does: some rows whole, or a part of the only row.
+static void cut_matrix(uint32_t task, size_t rows, size_t columns, Range *row, Range *column) {
+  *row = rows == 1 ? block_at(0, 1, 1) : block_at(task, rows, rows_of_block(columns));
+  *column = rows == 1 ? block_at(task, columns, BLOCK) : block_at(0, columns, columns);
 }
 
-/// a, b, out [n], n: out = a + b.
-KERNEL(add) {
-  parallel(add_block, x, blocks_of(size_of(x[3]), BLOCK));
-  return true;
+static uint32_t cuts_of(size_t rows, size_t columns) {
+  return rows == 1 ? blocks_of(columns, BLOCK) : blocks_of(rows, rows_of_block(columns));
 }
 
-static void multiply_block(const void *context, uint32_t task, unsigned thread) {
-  const Argument *x = context;
-  Range r = block_at(task, size_of(x[3]), BLOCK);
-  const float *a = x[0].floats + r.start, *b = x[1].floats + r.start;
-  float *out = x[2].floats + r.start;
-  (void)thread;
-  EACH_VECTOR(r.count, put(out + i, take(a + i, left, 0) * take(b + i, left, 0), left));
+/// The next lanes of a row, or one number in all of them where it has only one.
+static inline Floats lanes_of(const float *row, size_t step, size_t i, size_t left) {
+  return step ? take(row + i, left, 1) : all(*row);
 }
 
-/// a, b, out [n], n: out = a b.
-KERNEL(multiply) {
-  parallel(multiply_block, x, blocks_of(size_of(x[3]), BLOCK));
-  return true;
-}
+/// out[r, c] = a[r a_row + c a_step] OPERATOR b[r b_row + c b_step], the steps being 0 or 1.
+#define ARITHMETIC(name, OPERATOR)                                                                     \
+  static void name##_task(const void *context, uint32_t task, unsigned thread) {                       \
+    const Argument *x = context;                                                                       \
+    size_t columns = size_of(x[4]), a_step = size_of(x[6]), b_step = size_of(x[8]);                    \
+    Range row, column;                                                                                 \
+    (void)thread;                                                                                      \
+    cut_matrix(task, size_of(x[3]), columns, &row, &column);                                                  \
+    for (size_t r = row.start; r < row.end; r++) {                                                     \
+      const float *a = x[0].floats + r * size_of(x[5]) + column.start * a_step;                        \
+      const float *b = x[1].floats + r * size_of(x[7]) + column.start * b_step;                        \
+      float *out = x[2].floats + r * columns + column.start;                                           \
+      EACH_VECTOR(column.count, put(out + i, lanes_of(a, a_step, i, left) OPERATOR lanes_of(b, b_step, i, left), left)); \
+    }                                                                                                  \
+  }                                                                                                    \
+  KERNEL(name) {                                                                                       \
+    parallel(name##_task, x, cuts_of(size_of(x[3]), size_of(x[4])));                                   \
+    return true;                                                                                       \
+  }
 
-static void scale_block(const void *context, uint32_t task, unsigned thread) {
-  const Argument *x = context;
-  Range r = block_at(task, size_of(x[3]), BLOCK);
-  const float *a = x[0].floats + r.start;
-  float *out = x[2].floats + r.start;
-  Floats factor = all((float)x[1].number);
-  (void)thread;
-  EACH_VECTOR(r.count, put(out + i, factor * take(a + i, left, 0), left));
-}
-
-/// a [n], factor (number), out [n], n: out = factor a.
-KERNEL(scale) {
-  parallel(scale_block, x, blocks_of(size_of(x[3]), BLOCK));
-  return true;
-}
+/// a, b, out [rows, columns], rows, columns, a_row, a_step, b_row, b_step: a and b may be one row, one column or one number.
+ARITHMETIC(add, +)
+ARITHMETIC(subtract, -)
+ARITHMETIC(multiply, *)
+ARITHMETIC(divide, /)
 
 /// y = e^(x − top), and their sum; n is at most CHUNK. y may be x.
 static double exponentials(const float *x, float *y, size_t n, float top) {

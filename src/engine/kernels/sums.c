@@ -25,6 +25,29 @@ static double dot(const float *a, const float *b, size_t n) {
   return sum;
 }
 
+static void row_sum_rows(const void *context, uint32_t task, unsigned thread) {
+  const Argument *x = context;
+  size_t columns = size_of(x[3]);
+  Range rows = block_at(task, size_of(x[2]), rows_of_block(columns));
+  (void)thread;
+  for (size_t row = rows.start; row < rows.end; row++) {
+    double sum = 0;
+    for (size_t start = 0; start < columns; start += CHUNK) {
+      const float *from = x[0].floats + row * columns + start;
+      Floats part = {0};
+      EACH_VECTOR(columns - start < CHUNK ? columns - start : CHUNK, part += take(from + i, left, 0));
+      sum += total(part);
+    }
+    x[1].floats[row] = (float)sum;
+  }
+}
+
+/// x [rows, columns], out [rows], rows, columns: out = Σ over columns.
+KERNEL(row_sum) {
+  parallel(row_sum_rows, x, blocks_of(size_of(x[2]), rows_of_block(size_of(x[3]))));
+  return true;
+}
+
 /// out [columns] = Σ over rows of parts [rows, columns], a row after the other, in double precision.
 static void add_rows(const float *parts, float *out, size_t rows, size_t columns) {
   for (size_t start = 0; start < columns; start += CHUNK / 4) {
