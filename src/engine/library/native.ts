@@ -50,12 +50,21 @@ export interface NativePlaces {
 export type NativeLoad = { works: true; why: string; library: Library } | { works: false; why: string };
 
 const KERNELS = fileURLToPath(new URL('../kernels/', import.meta.url));
-const FLAGS = ['-std=gnu11', '-O3', '-ffp-contract=fast', '-fPIC', '-pthread', '-fvisibility=hidden'];
+/** Flags of every file. Without -fno-math-errno a square root would need the mathematical library. */
+export const FLAGS = [
+  '-std=gnu11',
+  '-O3',
+  '-ffp-contract=fast',
+  '-fno-math-errno',
+  '-fPIC',
+  '-pthread',
+  '-fvisibility=hidden',
+];
 const LINK_FLAGS = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : []; // Node's symbols come later
 const COMPILER_LIMIT_MS = 120_000;
 
 /** What is compiled, each with the flags of its instruction set. */
-const OBJECTS: { source: string; flags: string[] }[] = [
+export const OBJECTS: { source: string; flags: string[] }[] = [
   { source: 'addon.c', flags: [] },
   { source: 'threads.c', flags: [] },
   { source: 'scratch.c', flags: [] },

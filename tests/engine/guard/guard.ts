@@ -1,0 +1,109 @@
+// Compiles guard/runner.c with the kernels, gives it cases, and reads what it says. Flags choose the sanitizers.
+
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { FLAGS, OBJECTS } from '../../../src/engine/library/native.ts';
+import { cache } from '../backends.ts';
+import type { ArraySlot, KernelCase } from '../kernel-cases.ts';
+
+const KERNELS = join(import.meta.dirname, '../../../src/engine/kernels');
+/** The instruction sets of this kind of processor, not all of which the machine need have. */
+export const VARIANTS = process.arch === 'x64' ? ['plain', 'avx2', 'avx512'] : ['plain'];
+
+export interface Build {
+  /** They follow those of the native build. */
+  flags: string[];
+  /** Blocks of scratch memory lie apart, so that a sanitizer sees where each ends. */
+  apart?: boolean;
+  /** The kernels of broken.c, in place of ours. */
+  broken?: boolean;
+}
+
+/** The runner, compiled unless it is there. @throws Error with what the compiler said. */
+export async function compileRunner(build: Build): Promise<string> {
+  const here = import.meta.dirname;
+  const program = join(cache, `runner-${hashOf(build, [KERNELS, here])}`);
+  if (existsSync(program)) return program;
+  const folder = join(cache, randomUUID());
+  mkdirSync(folder, { recursive: true });
+  try {
+    const sources = build.broken ? [{ source: join(here, 'broken.c'), flags: [] }] : kernelSources();
+    const objects = sources.map(async ({ source, flags }, i) => {
+      await compile([...flags, ...build.flags, '-c', source, '-o', join(folder, `${i}.o`)]);
+      return join(folder, `${i}.o`);
+    });
+    const scratch = join(build.apart ? here : KERNELS, 'scratch.c');
+    const rest = [join(KERNELS, 'threads.c'), scratch, join(here, 'runner.c')];
+    await compile([...build.flags, ...rest, ...(await Promise.all(objects)), '-o', join(folder, 'runner')]);
+    renameSync(join(folder, 'runner'), program);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  return program;
+}
+
+const kernelSources = () =>
+  OBJECTS.filter(({ source }) => source === 'kernels.c').map(({ flags }) => ({
+    source: join(KERNELS, 'kernels.c'),
+    flags,
+  }));
+
+const compile = (options: string[]) => promisify(execFile)('cc', [...FLAGS, '-I', KERNELS, ...options]);
+
+function hashOf(build: Build, folders: string[]): string {
+  const { stdout } = spawnSync('cc', ['--version'], { encoding: 'utf8' });
+  const hash = createHash('sha256').update(JSON.stringify([build, FLAGS, OBJECTS, process.arch, stdout]));
+  for (const folder of folders) {
+    for (const file of readdirSync(folder).sort()) hash.update(readFileSync(join(folder, file)));
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** What the runner and the sanitizers have to say about the cases, a line each; none where all is well. */
+export function complaints(
+  program: string,
+  cases: KernelCase[],
+  variant: string,
+  place: 'end' | 'start' | 'heap',
+): string[] {
+  const file = join(tmpdir(), `cases-${randomUUID()}`);
+  try {
+    writeFileSync(file, Buffer.concat(cases.map(bytesOf)));
+    const { stdout, stderr, status, signal } = spawnSync(program, [file, variant, place], { encoding: 'utf8' });
+    const lines = `${stdout}${stderr}`.split('\n').filter(line => line !== '');
+    return status === 0 ? lines : [...lines, `The runner ended with ${signal ?? status}.`];
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
+const ROLES = ['input', 'output', 'both'];
+
+/** The form that runner.c reads. */
+function bytesOf({ kernel, shape, slots }: KernelCase): Buffer {
+  const body = Buffer.concat([words(slots.flat().length, slots.length), ...slots.map(slotBytes)]);
+  return Buffer.concat([text(kernel, 32), text(shape, 128), words(body.length), body]);
+}
+
+function slotBytes(slot: KernelCase['slots'][number]): Buffer {
+  if (typeof slot === 'number') return Buffer.concat([words(0), Buffer.from(Float64Array.of(slot).buffer)]);
+  if (!Array.isArray(slot)) return Buffer.concat([words(1), arrayBytes(slot)]);
+  return Buffer.concat([words(2, slot.length), ...slot.map(arrayBytes)]);
+}
+
+function arrayBytes({ role, values }: ArraySlot): Buffer {
+  const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+  return Buffer.concat([words(ROLES.indexOf(role), bytes.length), ...(role === 'output' ? [] : [bytes])]);
+}
+
+const words = (...values: number[]): Buffer => Buffer.from(Uint32Array.from(values).buffer);
+
+function text(value: string, bytes: number): Buffer {
+  const field = Buffer.alloc(bytes);
+  field.write(value.slice(0, bytes - 1));
+  return field;
+}
