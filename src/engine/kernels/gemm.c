@@ -1,173 +1,119 @@
-// Matrix products in fp32: both operands are packed into panels, then a register tile runs down each pair of panels.
-// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), with the work cut into tasks.
-// An element is the sum over blocks of K_BLOCK of sums taken in order of k: the same bits for every split of the work.
+// Matrix products in fp32, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): rows
+// of A are packed into panels that stay in the second-level cache, columns of B into one that stays in the first, and a
+// register tile runs down both. C is cut into parts, one task each. B is packed once, before, where many rows share it;
+// else each part packs what it needs, and a B that is stored transposed serves as the left side of transposed tiles.
+// An element is the sum over blocks of K_BLOCK of sums taken in the order of k: the same bits for every cut, every tile
+// and every number of rows beside it.
 
 #include "gemm.h"
 
-#include "vector.h"
-
-#define K_BLOCK 256                  // k in one pass of a tile: a panel of B stays in the first-level cache
-#define ROW_BLOCK 96                 // rows of A that a task packs: they stay in the second-level cache
-#define SLICE_K (8 * K_BLOCK)        // a slice of B is packed whole: [SLICE_K, SLICE_COLUMNS] at most, 16 MiB
-#define SLICE_COLUMNS 2048
-#define PACKED_FLOATS (SLICE_K * SLICE_COLUMNS)
-#define PACKED_ROWS (ROW_BLOCK * K_BLOCK)
-#define PACK_GROUP 4                 // panels of B that one packing task takes
-#define SMALL_WORK (48.0 * 48 * 48)  // below this many multiply-adds, waking a thread costs more than it saves
-
-#if LANES == 16
-#define TILE_ROWS 12
-#elif LANES == 8
-#define TILE_ROWS 6
-#else
-#define TILE_ROWS 4
-#endif
-#define TILE_COLUMNS (2 * LANES)
 #include "tile.h"
 
-/// A part of a product that is packed and run at once: columns [column, column + columns), terms [from, from + k).
-typedef struct {
-  const Product *product;
-  size_t column, columns, from, k;
-  float *packed;      // panels of B: block of k, then panel, then [k, TILE_COLUMNS]
-  size_t pieces;      // column pieces that the tile tasks are cut into
-  uint32_t pack_task; // number of its first packing task, and of its first tile task
-  uint32_t tile_task;
-} Slice;
-
-typedef struct {
-  Slice *slices;
-  size_t count;
-  float *packed_rows; // PACKED_ROWS for each thread
-  uint32_t pack_tasks, tile_tasks;
-} Batch;
+#define ROW_BLOCK 192                // rows of A that are packed at once
+#define PANEL (K_BLOCK * TILE_COLUMNS)
+#define SHARED_FLOATS (8u << 20)     // packed B of one call: 32 MiB at most, what is beyond is packed part by part
+#define FEW_ROWS 3                   // up to so many rows are taken one by one
+#define SMALL_WORK (48.0 * 48 * 48)  // below this many multiply-adds, waking a thread costs more than it saves
 
 static size_t least(size_t x, size_t y) { return x < y ? x : y; }
 static size_t parts(size_t whole, size_t part) { return (whole + part - 1) / part; }
-static size_t panels_of(const Slice *slice) { return parts(slice->columns, TILE_COLUMNS); }
-static size_t packed_size(const Slice *slice) { return panels_of(slice) * TILE_COLUMNS * slice->k; }
 
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-
-/// out[p * width + i] = in[i * stride + p] for four i and four p.
-static void transpose_four(const float *in, size_t stride, float *out, size_t width) {
-  Four a = *(const Four *)in, b = *(const Four *)(in + stride);
-  Four c = *(const Four *)(in + 2 * stride), d = *(const Four *)(in + 3 * stride);
-  Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  *(Four *)out = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-  *(Four *)(out + width) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-  *(Four *)(out + 2 * width) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
-  *(Four *)(out + 3 * width) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+static Corner corner_at(const Product *product, size_t row, size_t column, size_t rows, size_t columns) {
+  return (Corner){
+      .c = product->c + row * product->c_row + column,
+      .bias = product->bias ? product->bias + column : NULL,
+      .stride = product->c_row,
+      .rows = least(rows, product->m - row),
+      .columns = least(columns, product->n - column),
+      .accumulate = product->accumulate,
+  };
 }
 
-/// One panel: out[p * width + i] = in[i * i_stride + p * p_stride] for i < count, and zero for count ≤ i < width.
-static void pack_panel(const float *in, size_t i_stride, size_t p_stride, size_t count, size_t k, size_t width,
-                       float *out) {
-  if (count < width)
-    for (size_t i = 0; i < width * k; i++) out[i] = 0;
-  if (i_stride == 1) {
-    for (size_t p = 0; p < k; p++) {
-      const float *from = in + p * p_stride;
-      float *to = out + p * width;
-      size_t i = 0;
-      for (; i + 4 <= count; i += 4) *(Four *)(to + i) = *(const Four *)(from + i);
-      for (; i < count; i++) to[i] = from[i];
+/// Panels [k, height] of all rows of A.
+static void pack_rows(const Product *product, size_t height, float *panels) {
+  for (size_t row = 0; row < product->m; row += height)
+    pack_panel(product->a + row * product->a_row, product->a_row, product->a_column, least(height, product->m - row),
+               product->k, height, panels + row * product->k);
+}
+
+/// Panels [k, TILE_COLUMNS] of the columns [column, end) of B.
+static void pack_columns(const Product *product, size_t column, size_t end, float *panels) {
+  for (; column < end; column += TILE_COLUMNS, panels += TILE_COLUMNS * product->k)
+    pack_panel(product->b + column * product->b_column, product->b_column, product->b_row,
+               least(TILE_COLUMNS, end - column), product->k, TILE_COLUMNS, panels);
+}
+
+/// Many rows: panels of A, and as many panels of B at a time as fill the one of K_BLOCK. B may have been packed already.
+static void run_packed(const Product *product, const float *packed, float *memory) {
+  size_t k = product->k, group = K_BLOCK / k * TILE_COLUMNS;
+  float *panels_a = memory, *panels_b = memory + parts(product->m, TILE_ROWS) * TILE_ROWS * k;
+  pack_rows(product, TILE_ROWS, panels_a);
+  for (size_t first = 0; first < product->n; first += group) {
+    size_t end = least(first + group, product->n);
+    if (!packed) pack_columns(product, first, end, panels_b);
+    const float *panels = packed ? packed + first * k : panels_b;
+    for (size_t row = 0; row < product->m; row += TILE_ROWS)
+      for (size_t column = first; column < end; column += TILE_COLUMNS)
+        run_tile(k, panels_a + row * k, panels + (column - first) * k, TILE_COLUMNS,
+                 corner_at(product, row, column, TILE_ROWS, TILE_COLUMNS));
+  }
+}
+
+typedef void (*Tile)(size_t k, const float *a, const float *b, size_t b_row, Corner corner);
+
+/// B row-major, no more rows than a tile has: B is read once, where it lies, but for its last few columns.
+static void run_in_place(const Product *product, float *memory) {
+  size_t k = product->k, height = TILE_ROWS, width = TILE_COLUMNS, column = 0;
+  Tile tile = run_tile, narrow = run_narrow_tile;
+  if (product->m <= LOW_ROWS) height = LOW_ROWS, width = LOW_WIDE * LANES, tile = run_low_tile, narrow = run_low_narrow_tile;
+  if (product->m == 1) height = 1, width = FLAT_WIDE * LANES, tile = run_flat_tile, narrow = run_flat_narrow_tile;
+  float *panel_a = memory, *panel_b = memory + height * k;
+  pack_rows(product, height, panel_a);
+  for (; column + width <= product->n; column += width)
+    tile(k, panel_a, product->b + column, product->b_row, corner_at(product, 0, column, height, width));
+  for (; column + LANES <= product->n; column += LANES)
+    narrow(k, panel_a, product->b + column, product->b_row, corner_at(product, 0, column, height, LANES));
+  if (column == product->n) return;
+  pack_panel(product->b + column, 1, product->b_row, product->n - column, k, LANES, panel_b);
+  narrow(k, panel_a, panel_b, LANES, corner_at(product, 0, column, height, LANES));
+}
+
+/// Columns [column, column + TILE_ROWS) of a B that is contiguous in k, COPY_ROW apart; zeros for those not there.
+static void copy_columns(const Product *product, size_t column, float *copy) {
+  for (size_t i = 0; i < TILE_ROWS; i++, copy += COPY_ROW) {
+    const float *from = product->b + (column + i) * product->b_column;
+    if (column + i < product->n) pack_runs(from, 0, product->k, 1, 0, copy);
+    else for (size_t p = 0; p < product->k; p++) copy[p] = 0;
+  }
+}
+
+/// B stored transposed, some rows: transposed tiles, with panels of rows of A.
+static void run_turned(const Product *product, float *memory) {
+  size_t k = product->k, full = product->m / TILE_COLUMNS * TILE_COLUMNS;
+  size_t last = product->m - full <= LANES ? LANES : TILE_COLUMNS; // rows of the panel behind the full ones
+  float *copy = memory, *panels = memory + TILE_ROWS * COPY_ROW;
+  for (size_t row = 0; row < product->m; row += TILE_COLUMNS)
+    pack_panel(product->a + row * product->a_row, product->a_row, product->a_column, least(TILE_COLUMNS, product->m - row),
+               k, row < full ? TILE_COLUMNS : last, panels + row * k);
+  for (size_t column = 0; column < product->n; column += TILE_ROWS) {
+    copy_columns(product, column, copy);
+    for (size_t row = 0; row < product->m; row += TILE_COLUMNS) {
+      Corner corner = corner_at(product, row, column, TILE_COLUMNS, TILE_ROWS);
+      if (row == full && last == LANES) run_turned_narrow_tile(k, copy, panels + row * k, corner);
+      else run_turned_tile(k, copy, panels + row * k, corner);
     }
-    return;
-  }
-  size_t i_even = p_stride == 1 ? count / 4 * 4 : 0, p_even = k / 4 * 4;
-  for (size_t i = 0; i < i_even; i += 4) {
-    const float *from = in + i * i_stride;
-    for (size_t p = 0; p < p_even; p += 4) transpose_four(from + p, i_stride, out + p * width + i, width);
-    for (size_t p = p_even; p < k; p++)
-      for (size_t r = 0; r < 4; r++) out[p * width + i + r] = from[r * i_stride + p];
-  }
-  for (size_t i = i_even; i < count; i++)
-    for (size_t p = 0; p < k; p++) out[p * width + i] = in[i * i_stride + p * p_stride];
-}
-
-static void pack_task(const void *context, uint32_t task, unsigned thread) {
-  const Batch *batch = context;
-  const Slice *slice = batch->slices;
-  (void)thread;
-  while (slice + 1 < batch->slices + batch->count && slice[1].pack_task <= task) slice++;
-  const Product *product = slice->product;
-  size_t groups = parts(panels_of(slice), PACK_GROUP);
-  size_t block = (task - slice->pack_task) / groups, first = (task - slice->pack_task) % groups * PACK_GROUP;
-  size_t from = block * K_BLOCK, k = least(K_BLOCK, slice->k - from);
-  float *out = slice->packed + from * panels_of(slice) * TILE_COLUMNS;
-  for (size_t panel = first; panel < least(first + PACK_GROUP, panels_of(slice)); panel++) {
-    size_t column = panel * TILE_COLUMNS;
-    const float *b = product->b + (slice->from + from) * product->b_row + (slice->column + column) * product->b_column;
-    pack_panel(b, product->b_column, product->b_row, least(TILE_COLUMNS, slice->columns - column), k, TILE_COLUMNS,
-               out + column * k);
   }
 }
 
-/// All tiles of one block of rows, one block of k and a run of panels.
-static void run_block(const Slice *slice, size_t row, size_t rows, size_t from, size_t k, size_t panel, size_t end,
-                      const float *packed_a) {
-  const Product *product = slice->product;
-  const float *packed_b = slice->packed + from * panels_of(slice) * TILE_COLUMNS;
-  bool first = slice->from + from == 0;
-  for (; panel < end; panel++) {
-    size_t in_slice = panel * TILE_COLUMNS, column = slice->column + in_slice;
-    for (size_t i = 0; i < rows; i += TILE_ROWS) {
-      Corner corner = {
-          .c = product->c + (row + i) * product->c_row + column,
-          .bias = first && product->bias ? product->bias + column : NULL,
-          .stride = product->c_row,
-          .rows = least(TILE_ROWS, rows - i),
-          .columns = least(TILE_COLUMNS, slice->columns - in_slice),
-          .accumulate = product->accumulate || !first,
-      };
-      run_tile(k, packed_a + i * k, packed_b + in_slice * k, corner);
-    }
+/// B stored transposed, a few rows that are contiguous in k.
+static void run_few(const Product *product) {
+  for (size_t column = 0; column < product->n; column += DOT_COLUMNS) {
+    const float *columns[DOT_COLUMNS]; // the last one again for those that are not there
+    for (size_t i = 0; i < DOT_COLUMNS; i++)
+      columns[i] = product->b + least(column + i, product->n - 1) * product->b_column;
+    for (size_t row = 0; row < product->m; row++)
+      run_dots(product->k, product->a + row * product->a_row, columns, corner_at(product, row, column, 1, DOT_COLUMNS));
   }
-}
-
-static void tile_task(const void *context, uint32_t task, unsigned thread) {
-  const Batch *batch = context;
-  const Slice *slice = batch->slices;
-  float *packed_a = batch->packed_rows + thread * PACKED_ROWS;
-  while (slice + 1 < batch->slices + batch->count && slice[1].tile_task <= task) slice++;
-  const Product *product = slice->product;
-  size_t row = (task - slice->tile_task) / slice->pieces * ROW_BLOCK, piece = (task - slice->tile_task) % slice->pieces;
-  size_t rows = least(ROW_BLOCK, product->m - row), panels = panels_of(slice);
-  for (size_t from = 0; from < slice->k; from += K_BLOCK) {
-    size_t k = least(K_BLOCK, slice->k - from);
-    const float *a = product->a + row * product->a_row + (slice->from + from) * product->a_column;
-    for (size_t i = 0; i < rows; i += TILE_ROWS)
-      pack_panel(a + i * product->a_row, product->a_row, product->a_column, least(TILE_ROWS, rows - i), k, TILE_ROWS,
-                 packed_a + i * k);
-    run_block(slice, row, rows, from, k, piece * panels / slice->pieces, (piece + 1) * panels / slice->pieces,
-              packed_a);
-  }
-}
-
-static void run_batch(Batch *batch) {
-  double work = 0;
-  size_t all_blocks = 0;
-  for (size_t s = 0; s < batch->count; s++) all_blocks += parts(batch->slices[s].product->m, ROW_BLOCK);
-  size_t pieces = parts(4 * thread_count(), all_blocks);
-  batch->pack_tasks = batch->tile_tasks = 0;
-  for (size_t s = 0; s < batch->count; s++) {
-    Slice *slice = &batch->slices[s];
-    slice->pieces = least(pieces, parts(panels_of(slice), 4));
-    slice->pack_task = batch->pack_tasks;
-    slice->tile_task = batch->tile_tasks;
-    batch->pack_tasks += (uint32_t)(parts(slice->k, K_BLOCK) * parts(panels_of(slice), PACK_GROUP));
-    batch->tile_tasks += (uint32_t)(parts(slice->product->m, ROW_BLOCK) * slice->pieces);
-    work += (double)slice->product->m * (double)slice->columns * (double)slice->k;
-  }
-  if (work > SMALL_WORK) {
-    parallel(pack_task, batch, batch->pack_tasks);
-    parallel(tile_task, batch, batch->tile_tasks);
-    return;
-  }
-  for (uint32_t task = 0; task < batch->pack_tasks; task++) pack_task(batch, task, 0);
-  for (uint32_t task = 0; task < batch->tile_tasks; task++) tile_task(batch, task, 0);
 }
 
 /// A product without terms: zeros, what was there, or the bias.
@@ -179,80 +125,169 @@ static void run_empty(const Product *product) {
   }
 }
 
+/// Rows [row, row + m), columns [column, column + n) and terms [from, from + k) of a product, as one of its own.
+static Product part_of(const Product *product, size_t row, size_t m, size_t column, size_t n, size_t from, size_t k) {
+  Product part = *product;
+  part.a += row * product->a_row + from * product->a_column;
+  part.b += from * product->b_row + column * product->b_column;
+  part.c += row * product->c_row + column;
+  part.bias = product->bias && from == 0 ? product->bias + column : NULL;
+  part.accumulate = product->accumulate || from > 0;
+  part.m = m;
+  part.n = n;
+  part.k = k;
+  return part;
+}
+
+#define MEMORY (ROW_BLOCK * K_BLOCK + PANEL) // floats that run_rows() needs
+
+/// Where the panels of a B are that has been packed, for each block of k those of `wide` columns in all; the panels from
+/// `column` on are meant. NULL: it has not been packed.
+typedef struct {
+  const float *panels;
+  size_t wide, column;
+} Packed;
+
+/// No more than ROW_BLOCK rows of a product, on the calling thread.
+static void run_rows(const Product *product, Packed packed, float *memory) {
+  if (product->k == 0) run_empty(product);
+  for (size_t from = 0; from < product->k; from += K_BLOCK) {
+    Product part = part_of(product, 0, product->m, 0, product->n, from, least(K_BLOCK, product->k - from));
+    bool turned = part.b_column != 1;
+    if (packed.panels) run_packed(&part, packed.panels + from * packed.wide + packed.column * part.k, memory);
+    else if (turned && part.m <= FEW_ROWS && part.a_column == 1) run_few(&part);
+    else if (turned) run_turned(&part, memory);
+    else if (part.m <= TILE_ROWS) run_in_place(&part, memory);
+    else run_packed(&part, NULL, memory);
+  }
+}
+
+/// How one product is cut into parts, [rows, columns] each, numbered row by row from `first` on, and where its B is
+/// packed beforehand (NULL: nowhere), in tasks numbered from `first_pack` on.
+typedef struct {
+  const Product *product;
+  size_t rows, columns, across;
+  float *packed;
+  uint32_t first, first_pack;
+} Cut;
+
+typedef struct {
+  Cut *cuts;
+  size_t count;
+  float *memory; // MEMORY floats for each thread
+  uint32_t tasks, packs;
+} Batch;
+
+static size_t padded_columns(const Product *product) { return parts(product->n, TILE_COLUMNS) * TILE_COLUMNS; }
+
+/// Block of k and PACK_COLUMNS of them.
+#define PACK_COLUMNS (4 * TILE_COLUMNS)
+static uint32_t packs_of(const Product *product) {
+  return (uint32_t)(parts(product->k, K_BLOCK) * parts(product->n, PACK_COLUMNS));
+}
+
+static void pack_task(const void *context, uint32_t task, unsigned thread) {
+  const Batch *batch = context;
+  const Cut *cut = batch->cuts;
+  (void)thread;
+  while (!cut->packed || task - cut->first_pack >= packs_of(cut->product)) cut++;
+  const Product *product = cut->product;
+  size_t across = parts(product->n, PACK_COLUMNS), number = task - cut->first_pack;
+  size_t from = number / across * K_BLOCK, column = number % across * PACK_COLUMNS;
+  Product part = part_of(product, 0, 0, 0, product->n, from, least(K_BLOCK, product->k - from));
+  pack_columns(&part, column, least(column + PACK_COLUMNS, product->n),
+               cut->packed + from * padded_columns(product) + column * part.k);
+}
+
+static void part_task(const void *context, uint32_t task, unsigned thread) {
+  const Batch *batch = context;
+  size_t low = 0, high = batch->count; // the last cut that begins at or before this task
+  while (high - low > 1) {
+    size_t middle = (low + high) / 2;
+    if (batch->cuts[middle].first <= task) low = middle;
+    else high = middle;
+  }
+  const Cut *cut = &batch->cuts[low];
+  const Product *product = cut->product;
+  size_t number = task - cut->first, row = number / cut->across * cut->rows, column = number % cut->across * cut->columns;
+  Product part = part_of(product, row, least(cut->rows, product->m - row), column,
+                         least(cut->columns, product->n - column), 0, product->k);
+  run_rows(&part, (Packed){cut->packed, padded_columns(product), column}, batch->memory + thread * MEMORY);
+}
+
+#define SHARED_ROWS 96 // of a part whose B is packed already
+#define LEAST_COLUMNS (2 * TILE_COLUMNS)
+#define TASKS_PER_THREAD 6
+
+/// Rows first, as each part packs its rows anew for its columns; columns where there are not enough rows.
+static void cut_product(Cut *cut, double wanted) {
+  const Product *product = cut->product;
+  size_t rows = cut->packed ? SHARED_ROWS : ROW_BLOCK;
+  size_t down = parts(product->m, rows), unit = cut->packed || product->b_column == 1 ? TILE_COLUMNS : TILE_ROWS;
+  cut->rows = rows;
+  size_t columns = (size_t)((double)product->n * (double)down / wanted) + 1;
+  columns = columns < LEAST_COLUMNS ? LEAST_COLUMNS : least(columns, product->n);
+  cut->columns = parts(columns, unit) * unit;
+  cut->across = parts(product->n, cut->columns);
+}
+
+static double work_of(const Product *product) {
+  return (double)product->m * (double)product->n * (double)(product->k + 8); // 8: writing C is work too
+}
+
 /// Scratch memory in bytes, never none.
 static void *scratch_bytes(size_t bytes) { return scratch(bytes / sizeof(float) + 1); }
 
-static size_t slices_of(const Product *product) {
-  return parts(product->n, SLICE_COLUMNS) * parts(product->k, SLICE_K);
-}
-
-/// The slices that wait to be run together, and the memory that they are packed into.
-typedef struct {
-  Batch batch;
-  float *packed;
-  size_t capacity, used;
-} Pending;
-
-static void flush(Pending *pending) {
-  if (pending->batch.count > 0) run_batch(&pending->batch);
-  pending->batch.count = pending->used = 0;
-}
-
-/// Slices wait until they fill the packing memory; one that adds to what an earlier slice wrote must not wait with it.
-static void add_slice(Pending *pending, Slice slice) {
-  size_t floats = packed_size(&slice);
-  if (pending->used + floats > pending->capacity || slice.from > 0) flush(pending);
-  slice.packed = pending->packed + pending->used;
-  pending->used += floats;
-  pending->batch.slices[pending->batch.count++] = slice;
-}
-
-static void add_product(Pending *pending, const Product *product) {
-  if (product->m == 0 || product->n == 0) return;
-  if (product->k == 0) run_empty(product);
-  for (size_t column = 0; column < product->n; column += SLICE_COLUMNS) {
-    for (size_t from = 0; from < product->k; from += SLICE_K) {
-      Slice slice = {.product = product, .column = column, .from = from};
-      slice.columns = least(SLICE_COLUMNS, product->n - column);
-      slice.k = least(SLICE_K, product->k - from);
-      add_slice(pending, slice);
-    }
+/// B is packed beforehand where several parts would pack it.
+static bool share_columns(Batch *batch) {
+  size_t left = SHARED_FLOATS;
+  for (Cut *cut = batch->cuts; cut < batch->cuts + batch->count; cut++) {
+    size_t floats = padded_columns(cut->product) * cut->product->k;
+    if (cut->product->m <= ROW_BLOCK || floats == 0 || floats > left) continue;
+    if (!(cut->packed = scratch(floats))) return false;
+    cut->first_pack = batch->packs;
+    batch->packs += packs_of(cut->product);
+    left -= floats;
   }
+  return true;
+}
+
+static void run_each(Task run, const Batch *batch, uint32_t count, double work) {
+  if (work > SMALL_WORK) parallel(run, batch, count);
+  else for (uint32_t task = 0; task < count; task++) run(batch, task, 0);
 }
 
 static bool run_products(const Product *products, size_t count) {
-  size_t slices = 1, floats = 0;
-  for (const Product *product = products; product < products + count; product++) {
-    slices += slices_of(product);
-    floats += parts(product->n, TILE_COLUMNS) * TILE_COLUMNS * product->k;
+  Batch batch = {.cuts = scratch_bytes(count * sizeof(Cut)), .memory = scratch(thread_count() * MEMORY)};
+  if (!batch.cuts || !batch.memory) return false;
+  double work = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (products[i].m == 0 || products[i].n == 0) continue;
+    batch.cuts[batch.count++] = (Cut){.product = &products[i]};
+    work += work_of(&products[i]);
   }
-  Pending pending = {.capacity = least(floats, PACKED_FLOATS)};
-  pending.packed = scratch(pending.capacity + 1);
-  pending.batch.slices = scratch_bytes(slices * sizeof(Slice));
-  pending.batch.packed_rows = scratch(thread_count() * PACKED_ROWS);
-  if (!pending.packed || !pending.batch.slices || !pending.batch.packed_rows) return false;
-  for (const Product *product = products; product < products + count; product++) add_product(&pending, product);
-  flush(&pending);
+  if (!share_columns(&batch)) return false;
+  for (Cut *cut = batch.cuts; cut < batch.cuts + batch.count; cut++) {
+    cut_product(cut, TASKS_PER_THREAD * thread_count() * work_of(cut->product) / work);
+    cut->first = batch.tasks;
+    batch.tasks += (uint32_t)(parts(cut->product->m, cut->rows) * cut->across);
+  }
+  run_each(pack_task, &batch, batch.packs, work);
+  run_each(part_task, &batch, batch.tasks, work);
   return true;
 }
 
 static size_t small_product_scratch(size_t m, size_t n, size_t k) {
-  return parts(least(m, ROW_BLOCK), TILE_ROWS) * TILE_ROWS * least(k, K_BLOCK) +
-         parts(n, TILE_COLUMNS) * TILE_COLUMNS * k;
+  size_t inner = least(k, K_BLOCK);
+  size_t panels = least(parts(n, TILE_COLUMNS) * TILE_COLUMNS * inner, PANEL), copy = TILE_ROWS * COPY_ROW;
+  return (least(m, ROW_BLOCK) + TILE_COLUMNS) * inner + (panels > copy ? panels : copy);
 }
 
 static void small_product(const Product *product, float *memory) {
-  if (product->m == 0 || product->n == 0) return;
-  if (product->k == 0) {
-    run_empty(product);
-    return;
+  for (size_t row = 0; row < product->m && product->n > 0; row += ROW_BLOCK) {
+    Product part = part_of(product, row, least(ROW_BLOCK, product->m - row), 0, product->n, 0, product->k);
+    run_rows(&part, (Packed){0}, memory);
   }
-  size_t columns = parts(product->n, TILE_COLUMNS) * TILE_COLUMNS;
-  Slice slice = {.product = product, .columns = product->n, .k = product->k, .packed = memory, .pieces = 1};
-  Batch batch = {.slices = &slice, .count = 1, .packed_rows = memory + columns * product->k};
-  uint32_t groups = (uint32_t)(parts(product->k, K_BLOCK) * parts(panels_of(&slice), PACK_GROUP));
-  for (uint32_t task = 0; task < groups; task++) pack_task(&batch, task, 0);
-  for (uint32_t task = 0; task < parts(product->m, ROW_BLOCK); task++) tile_task(&batch, task, 0);
 }
 
 /// gemm(a, b, c, bias or 0, batch, m, n, k, transposeA, transposeB, accumulate): for each of `batch` matrices that lie
