@@ -1,5 +1,5 @@
 // Kernels of tfjs that ours take the place of where all is fp32: arithmetic on equal shapes, or on a matrix and one row,
-// one column or one number; softmax and sums over the last axis.
+// one column or one number; e^x and ln x; softmax and sums over the last axis.
 
 import type { KernelMemory } from '../memory.ts';
 import { registerOver } from '../memory.ts';
@@ -44,6 +44,18 @@ for (const [kernelName, kernel] of [
   ['RealDiv', 'divide'],
 ]) {
   registerOver(kernelName, (memory, { a, b }) => arithmetic(memory, kernel, a, b));
+}
+
+for (const [kernelName, kernel] of [
+  ['Exp', 'exponential_each'],
+  ['Log', 'logarithm_each'],
+]) {
+  registerOver(kernelName, (memory, { x }) => {
+    if (!isFloat(x)) return null;
+    const y = memory.allocate(x.shape);
+    memory.call(kernel, memory.view(x), memory.view(y), sizeOf(x.shape));
+    return y;
+  });
 }
 
 registerOver<{ dim: number }>('Softmax', (memory, { logits }, { dim }) => {

@@ -45,8 +45,36 @@ ARITHMETIC(subtract, -)
 ARITHMETIC(multiply, *)
 ARITHMETIC(divide, /)
 
+static void exponential_block(const void *context, uint32_t task, unsigned thread) {
+  const Argument *x = context;
+  Range r = block_at(task, size_of(x[2]), BLOCK);
+  const float *from = x[0].floats + r.start;
+  float *to = x[1].floats + r.start;
+  (void)thread;
+  EACH_VECTOR(r.count, put(to + i, exponential(take(from + i, left, 0)), left));
+}
+
+/// x, y [n], n: y = e^x.
+KERNEL(exponential_each) {
+  parallel(exponential_block, x, blocks_of(size_of(x[2]), BLOCK));
+  return true;
+}
+
+static void logarithm_block(const void *context, uint32_t task, unsigned thread) {
+  const Argument *x = context;
+  Range r = block_at(task, size_of(x[2]), BLOCK);
+  (void)thread;
+  for (size_t i = r.start; i < r.end; i++) x[1].floats[i] = (float)logarithm((double)x[0].floats[i]);
+}
+
+/// x, y [n], n: y = ln x.
+KERNEL(logarithm_each) {
+  parallel(logarithm_block, x, blocks_of(size_of(x[2]), BLOCK));
+  return true;
+}
+
 /// y = e^(x − top), and their sum; n is at most CHUNK. y may be x.
-static double exponentials(const float *x, float *y, size_t n, float top) {
+static double shifted_exponentials(const float *x, float *y, size_t n, float top) {
   Floats sum = {0};
   EACH_VECTOR(n, {
     Floats e = exponential(take(x + i, left, -__builtin_inff()) - top);
@@ -60,7 +88,7 @@ static void softmax_row(const float *x, float *y, size_t width) {
   float top = top_of(x, width);
   double sum = 0;
   for (size_t start = 0; start < width; start += CHUNK)
-    sum += exponentials(x + start, y + start, width - start < CHUNK ? width - start : CHUNK, top);
+    sum += shifted_exponentials(x + start, y + start, width - start < CHUNK ? width - start : CHUNK, top);
   float share = (float)(1 / sum);
   EACH_VECTOR(width, put(y + i, take(y + i, left, 0) * share, left));
 }

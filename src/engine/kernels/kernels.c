@@ -18,7 +18,8 @@
 
 #define EACH_KERNEL(X) \
   X(gemm) X(grouped_gemm) X(grouped_gemm_input) X(grouped_gemm_weight) \
-  X(add) X(subtract) X(multiply) X(divide) X(softmax) X(swiglu) X(swiglu_gradient) \
+  X(add) X(subtract) X(multiply) X(divide) X(exponential_each) X(logarithm_each) X(softmax) \
+  X(swiglu) X(swiglu_gradient) \
   X(row_sum) X(column_sum) X(sum_of_squares) \
   X(rms_norm) X(rms_norm_gradient) X(rope) X(cross_entropy) X(cross_entropy_gradient) X(adamw) \
   X(embedding) X(embedding_gradient) X(gather_sum) X(combine) X(combine_gradient) \
