@@ -6,13 +6,21 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { FLAGS, OBJECTS } from '../../../src/engine/library/native.ts';
-import { cache } from '../backends.ts';
+import { FLAGS, loadNative, OBJECTS } from '../../../src/engine/library/native.ts';
+import { cache, nativeHere } from '../backends.ts';
 import type { ArraySlot, KernelCase } from '../kernel-cases.ts';
 
 const KERNELS = join(import.meta.dirname, '../../../src/engine/kernels');
-/** The instruction sets of this kind of processor, not all of which the machine need have. */
-export const VARIANTS = process.arch === 'x64' ? ['plain', 'avx2', 'avx512'] : ['plain'];
+/** The instruction sets of the native build that this machine has. */
+export async function variantsHere(): Promise<string[]> {
+  const variants = process.arch === 'x64' ? ['plain', 'avx2', 'avx512'] : ['plain'];
+  const loads = nativeHere.works ? variants.map(instructions => loadNative({ cache, instructions })) : [];
+  const loaded = await Promise.all(loads);
+  await loadNative({ cache }); // the best again
+  return variants.filter((_, i) => loaded[i]?.works);
+}
+
+const LIMIT_MS = 240_000;
 
 export interface Build {
   /** They follow those of the native build. */
@@ -73,12 +81,21 @@ export function complaints(
   const file = join(tmpdir(), `cases-${randomUUID()}`);
   try {
     writeFileSync(file, Buffer.concat(cases.map(bytesOf)));
-    const { stdout, stderr, status, signal } = spawnSync(program, [file, variant, place], { encoding: 'utf8' });
+    const { stdout, stderr, status, signal } = spawnSync(program, [file, variant, place], {
+      encoding: 'utf8',
+      timeout: LIMIT_MS,
+    });
     const lines = `${stdout}${stderr}`.split('\n').filter(line => line !== '');
     return status === 0 ? lines : [...lines, `The runner ended with ${signal ?? status}.`];
   } finally {
     rmSync(file, { force: true });
   }
+}
+
+/** A call of a kernel of broken.c. */
+export function brokenCase(kernel: string): KernelCase {
+  const [values, output] = [new Float32Array(5).fill(2), new Float32Array(5)];
+  return { kernel, shape: 'n 5', slots: [{ role: 'input', values }, { role: 'output', values: output }, 5] };
 }
 
 const ROLES = ['input', 'output', 'both'];
