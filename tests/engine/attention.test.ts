@@ -120,7 +120,8 @@ const oneDocument = () => 0;
 const documents = (b: number, position: number) => Math.floor((position + 5 * b) / 23);
 const holes = (b: number, position: number) => ((position * 7 + b) % 5) - 1;
 const paddedMiddle = (_: number, position: number) => (position < 20 ? 0 : position < 61 ? -1 : 3);
-const layouts = { oneDocument, documents, holes, paddedMiddle };
+const paddedLate = (_: number, position: number) => (position > 66 && position % 3 === 0 ? -1 : 0);
+const layouts = { oneDocument, documents, holes, paddedMiddle, paddedLate };
 
 it('the double-precision gradients of these tests are the slopes of the double-precision output', () => {
   const p = problem(sizesOf(2, 4, 6, 4, 2, 3), holes);
@@ -190,6 +191,7 @@ describe.each(kernelBackends)('on %s', backend => {
     ['gradients of the keys added up over tasks', sizesOf(1, 300, 300, 2, 1, 7), oneDocument],
     ['the same, documents and several heads', sizesOf(2, 280, 290, 4, 2, 3), documents],
     ['wide heads', sizesOf(1, 40, 70, 2, 1, 128), paddedMiddle],
+    ['padded queries beside others that see a whole block of keys', sizesOf(1, 40, 120, 2, 1, 4), paddedLate],
     ['queries before the first key', sizesOf(1, 40, 9, 2, 1, 4), oneDocument],
   ])('%s', (_, sizes, layout) => {
     expectTruth(problem(sizes, layout));
