@@ -1,4 +1,4 @@
-// Checks of what an operation is given: host kernels index memory themselves, so a wrong size must stop before them.
+// Checks of what an operation is given: C kernels trust the sizes that they are given, so a wrong size must stop before them.
 
 /** @throws Error naming the operation and both shapes when they differ. */
 export function checkShape(what: string, got: readonly number[], want: readonly number[]): void {

@@ -40,7 +40,7 @@ static bool spin_while(_Atomic uint32_t *address, uint32_t value) {
 #include <pthread.h>
 #include <time.h>
 
-#define SPIN_NANOSECONDS 20000
+#define SPIN_NANOSECONDS 500000
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
