@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { syntheticCorpus } from '../../src/data/synthetic.ts';
 
+/** Kernels are compiled once for all tests, and the person's own cache is left alone. */
+const CACHE = join(tmpdir(), 'language-family-moe-tests');
 const PROGRAM = fileURLToPath(new URL('../../bin/moe.mjs', import.meta.url));
 
 export interface World {
@@ -74,7 +76,7 @@ export function startMoe(folder: string, args: string[], preload?: URL): Started
   const before = preload ? ['--import', preload.href] : [];
   const child = spawn(process.execPath, [...before, PROGRAM, ...args], {
     cwd: folder,
-    env: { ...process.env, NO_COLOR: '1', COLUMNS: '80' },
+    env: { ...process.env, NO_COLOR: '1', COLUMNS: '80', XDG_CACHE_HOME: CACHE },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   // A test that fails while the program runs must not leave it behind.
