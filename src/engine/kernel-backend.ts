@@ -12,6 +12,8 @@ interface Entry {
   dtype: string;
   /** Made by `allocate`: its memory goes back to the library. */
   owned?: boolean;
+  /** Integers or booleans as fp32, from the library: tfjs casts them by a new label on the same array. */
+  floats?: Float32Array;
 }
 
 class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
@@ -31,8 +33,10 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
 
   view(tensor: TensorInfo): Float32Array {
     const entry = this.entryOf(tensor);
-    // tfjs casts integers and booleans to fp32 by a new label on the same array
-    if (!(entry.values instanceof Float32Array)) entry.values = Float32Array.from(entry.values);
+    if (!(entry.values instanceof Float32Array)) {
+      entry.floats ??= this.copied(entry.values);
+      return entry.floats;
+    }
     if (!this.library.reaches(entry.values)) this.takeOver(entry);
     return entry.values;
   }
@@ -56,6 +60,7 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
     const entry = this.data.has(dataId) ? (this.data.get(dataId) as unknown as Entry) : undefined;
     const gone = super.disposeData(dataId, force);
     if (entry?.owned && gone) this.library.free(entry.values);
+    if (entry?.floats && gone) this.library.free(entry.floats);
     return gone;
   }
 
@@ -81,9 +86,13 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
 
   /** Moves a borrowed array into the library's memory. */
   private takeOver(entry: Entry): void {
-    const values = this.library.allocate(entry.values.length);
-    values.set(entry.values);
-    Object.assign(entry, { values, owned: true });
+    Object.assign(entry, { values: this.copied(entry.values), owned: true });
+  }
+
+  private copied(values: ArrayLike<number>): Float32Array {
+    const copy = this.library.allocate(values.length);
+    copy.set(values);
+    return copy;
   }
 }
 

@@ -1,13 +1,14 @@
 // Memory of the wasm build: a list of free blocks over one WebAssembly.Memory, which grows when nothing fits.
 // Sizes are rounded as in the pool of the native build; a freed block waits for its own size, and only when the memory
 // cannot grow are neighbours joined and split again.
+import { UserError } from '../../errors.ts';
 import { roundedSize } from './pool.ts';
 
 const PAGE = 65536;
 const GROW_AT_LEAST = 256; // pages: 16 MiB
 
 export interface Heap {
-  /** The address of so many bytes, a multiple of 64. @throws RangeError when the memory is full. */
+  /** The address of so many bytes, a multiple of 64. @throws UserError when the memory is full. */
   allocate(bytes: number): number;
   free(address: number): void;
 }
@@ -64,9 +65,7 @@ export function createHeap(memory: WebAssembly.Memory, base: number): Heap {
       const size = roundedSize(bytes);
       const address = waiting.get(size)?.pop() ?? fromTop(size) ?? fromJoined(size);
       if (address === null) {
-        throw new RangeError(
-          'The memory of the wasm backend (4 GiB) is full: use a smaller batch or --backend native.',
-        );
+        throw new UserError('The memory of the wasm backend (4 GiB) is full: use a smaller batch or --backend native.');
       }
       sizeOf.set(address, size);
       return address;

@@ -2,7 +2,7 @@
 import type { KernelArgument } from '../memory.ts';
 
 export interface Library {
-  /** Numbers that kernels can reach, not cleared, aligned to 64 bytes. @throws Error when memory has run out. */
+  /** Numbers that kernels can reach, not cleared, aligned to 64 bytes. @throws UserError when memory has run out. */
   allocate(floats: number): Float32Array;
   /** Takes back what `allocate` gave: it may be given out again at once. */
   free(values: Float32Array): void;

@@ -1,8 +1,11 @@
 // Memory of the native build: array buffers that are used again, so that a training step neither allocates nor leaves
 // garbage. Sizes are rounded up to eighths of a power of two, so that similar tensors share buffers.
 
+import { UserError } from '../../errors.ts';
+
 const ALIGNMENT = 64; // bytes
 const SMALLEST = 256;
+const ALWAYS_KEPT = 2 ** 25;
 
 /** `misalignment` gives the bytes by which an array starts after a multiple of 64. */
 export function createPool(misalignment: (values: Float32Array) => number) {
@@ -23,7 +26,8 @@ export function createPool(misalignment: (values: Float32Array) => number) {
     free(values: Float32Array): void {
       const bytes = roundedSize(values.length * 4);
       usedBytes -= bytes;
-      if (freeBytes + bytes > mostUsed) return; // the garbage collector takes what no step has ever needed at once
+      // the garbage collector takes what no step has ever needed at once
+      if (freeBytes + bytes > Math.max(mostUsed, ALWAYS_KEPT)) return;
       const whole = new Float32Array(values.buffer, values.byteOffset, bytes / 4);
       if (!free.has(bytes)) free.set(bytes, []);
       free.get(bytes)!.push(whole);
@@ -33,10 +37,20 @@ export function createPool(misalignment: (values: Float32Array) => number) {
   };
 
   function alignedArray(bytes: number): Float32Array {
-    const buffer = new ArrayBuffer(bytes + ALIGNMENT);
+    const buffer = newBuffer(bytes + ALIGNMENT);
     owned.add(buffer);
     const skip = (ALIGNMENT - misalignment(new Float32Array(buffer, 0, 1))) % ALIGNMENT;
     return new Float32Array(buffer, skip, bytes / 4);
+  }
+}
+
+function newBuffer(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch {
+    throw new UserError(
+      `There is no memory left for an array of ${(bytes / 2 ** 20).toFixed(0)} MiB: use a smaller batch.`,
+    );
   }
 }
 
