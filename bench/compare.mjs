@@ -4,7 +4,7 @@
 // With --check: both run the same weights and tokens, and their losses must agree.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -12,6 +12,8 @@ import { parseArgs } from 'node:util';
 const PROGRAM = fileURLToPath(new URL('../bin/moe.mjs', import.meta.url));
 const BASELINE = fileURLToPath(new URL('torch_baseline.py', import.meta.url));
 const TOLERANCE = 1e-4; // of losses over the first steps, and of other values relative to their size
+
+const MOST_OTHERS = 0.1; // share of the processors; above it, times say more about the other programs
 
 const train = model => ['train', '--model', model];
 /** What each side runs. `count` is the option for how often; `checks` are smaller sizes for --check, null where there is none. */
@@ -160,47 +162,76 @@ function describe(sides, results, say) {
 }
 
 function conclude(options, results, [a, b], say) {
-  const [ours, theirs] = results;
-  const rows = ours[0].timings.map((row, i) => {
-    const times = results.map(side => side.map(result => result.timings[i].median));
-    const each = times[0].map((ms, pair) => times[1][pair] / ms);
-    const rates = results.map(side => median(side.map(result => result.timings[i].gflopPerSecond)));
-    const others = otherRates(theirs, i);
-    return {
-      name: row.name,
-      ms: times.map(median),
-      fastest: results.map(side => Math.min(...side.map(result => result.timings[i].min))),
-      gflopPerSecond: rates,
-      ratio: median(times[1]) / median(times[0]),
-      span: [Math.min(...each), Math.max(...each)],
-      ...(others && { others, shareOfBest: rates[0] / Math.max(rates[1], ...Object.values(others)) }),
-    };
-  });
+  const rows = results[0][0].timings.map((_, i) => row(results, i, b));
   const bytes = results.map(side => median(side.map(result => result.peakBytes)));
   const memory = { bytes, ratio: bytes[0] / bytes[1] };
   say('');
-  for (const row of rows) say(sentence(row, a, b));
+  for (const each of rows) say(sentence(each, a, b));
   say(
     `peak memory: ${a} ${mebibytes(bytes[0])}, ${b} ${mebibytes(bytes[1])}: ${a} takes ${memory.ratio.toFixed(2)} × as much.`,
   );
-  return { work: options.work, pairs: Number(options.pairs), sides: [a, b], rows, memory, runs: results };
-}
-
-function sentence({ name, ms, fastest, ratio, span, others, shareOfBest }, a, b) {
-  const times = `${a} ${ms[0].toFixed(1)} ms (fastest ${fastest[0].toFixed(1)}), ${b} ${ms[1].toFixed(1)} ms (fastest ${fastest[1].toFixed(1)})`;
-  const best = others
-    ? `; ${(100 * shareOfBest).toFixed(0)} % of the best of ${[b, ...Object.keys(others)].join(', ')}`
-    : '';
-  return `${name}: ${times}: ${a} is ${ratio.toFixed(2)} × as fast as ${b} (pairs ${span.map(r => r.toFixed(2)).join(' to ')})${best}`;
-}
-
-/** Rates of the libraries that the baseline timed besides torch. */
-function otherRates(theirs, i) {
-  const names = Object.keys(theirs[0].others ?? {});
-  if (names.length === 0) return null;
-  return Object.fromEntries(
-    names.map(name => [name, median(theirs.map(result => result.others[name][i].gflopPerSecond))]),
+  const others = results.map(side => side.map(result => result.othersShare));
+  const worst = Math.max(...others.flat());
+  say(
+    `other programs took ${percent(median(others.flat()))} of the processors meanwhile, ${percent(worst)} in the worst run.`,
   );
+  if (worst > MOST_OTHERS) say('THE MACHINE WAS BUSY: these times do not count; run this again when it is idle.');
+  return {
+    work: options.work,
+    pairs: Number(options.pairs),
+    sides: [a, b],
+    rows,
+    memory,
+    othersShare: others,
+    runs: results,
+  };
+}
+
+/** The i-th timing of all pairs. */
+function row([ours, theirs], i, b) {
+  const times = [ours, theirs].map(side => side.map(result => result.timings[i].median));
+  const each = times[0].map((ms, pair) => times[1][pair] / ms);
+  const summary = timings => ({
+    ms: median(timings.map(timing => timing.median)),
+    fastest: Math.min(...timings.map(timing => timing.min)),
+  });
+  const sides = [ours, theirs].map(side => summary(side.map(result => result.timings[i])));
+  const { name, gflop } = ours[0].timings[i];
+  const result = {
+    name,
+    gflop,
+    ms: sides.map(side => side.ms),
+    fastest: sides.map(side => side.fastest),
+    ratio: sides[1].ms / sides[0].ms,
+    span: [Math.min(...each), Math.max(...each)],
+  };
+  const libraries = Object.keys(theirs[0].others ?? {});
+  if (libraries.length === 0) return result;
+  const others = { [b]: sides[1] };
+  for (const library of libraries) others[library] = summary(theirs.map(({ others }) => others[library][i]));
+  const share = key => Math.min(...Object.values(others).map(other => other[key])) / sides[0][key];
+  return { ...result, others, shareOfBest: { ms: share('ms'), fastest: share('fastest') } };
+}
+
+function sentence({ name, gflop, ms, fastest, ratio, span, others, shareOfBest }, a, b) {
+  const times = [a, b].map((side, i) => `${side} ${ms[i].toFixed(1)} ms (fastest ${fastest[i].toFixed(1)})`);
+  const pairs = `pairs ${span.map(of => of.toFixed(2)).join(' to ')}`;
+  const words = `${name}: ${times.join(', ')}: ${a} is ${ratio.toFixed(2)} × as fast as ${b} (${pairs})`;
+  if (!others) return words;
+  const rates = { [a]: { ms: ms[0], fastest: fastest[0] }, ...others };
+  const each = Object.entries(rates).map(
+    ([who, time]) => `${who} ${rate(gflop, time.ms)} (${rate(gflop, time.fastest)})`,
+  );
+  const share = `${percent(shareOfBest.ms)} of the best, ${percent(shareOfBest.fastest)} by fastest runs`;
+  return `${name}: GFLOP/s ${each.join(', ')}; ${ratio.toFixed(2)} × ${b} (${pairs}); ${share}`;
+}
+
+function rate(gflop, ms) {
+  return ((gflop / ms) * 1000).toFixed(0);
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(0)} %`;
 }
 
 /** Both sides from the same file of weights and tokens. */
@@ -254,11 +285,29 @@ function requireTorch(path) {
 }
 
 function run(program, args) {
+  const before = processorTimes();
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 26 });
   if (error) throw new Refusal(`${program} does not start (${error.code}).`);
   if (status !== 0)
     throw new Refusal(`'${[program, ...args].join(' ')}' ended with ${status}: ${stderr.trim().split('\n').at(-1)}`);
-  return JSON.parse(stdout);
+  const result = JSON.parse(stdout);
+  return { ...result, othersShare: othersShare(before, processorTimes(), result.processorSeconds) };
+}
+
+/** Milliseconds that all processors have spent since the machine started, busy and altogether. */
+function processorTimes() {
+  const times = cpus().map(({ times: of }) => of);
+  const sum = of => Object.values(of).reduce((a, b) => a + b, 0);
+  return {
+    all: times.reduce((total, of) => total + sum(of), 0),
+    busy: times.reduce((total, of) => total + sum(of) - of.idle, 0),
+  };
+}
+
+/** Share of the processors that other programs took during a run that itself took `own` seconds of them. */
+function othersShare(before, after, own) {
+  const others = after.busy - before.busy - own * 1000;
+  return Math.min(1, Math.max(0, others / Math.max(1, after.all - before.all)));
 }
 
 function median(values) {

@@ -408,6 +408,7 @@ def main():
     torch.set_num_threads(OPTIONS.threads)
     torch.manual_seed(OPTIONS.seed)
     measured = {'train': bench_train, 'moe': bench_moe, 'infer': bench_infer, 'gemm': bench_gemm}[OPTIONS.work]()
+    used = resource.getrusage(resource.RUSAGE_SELF)
     capability = getattr(torch.backends, 'cpu', None)
     capability = capability.get_cpu_capability() if hasattr(capability, 'get_cpu_capability') else 'unknown'
     blas = 'MKL' if torch.backends.mkl.is_available() else 'another BLAS'
@@ -421,7 +422,8 @@ def main():
         seed=OPTIONS.seed,
         warmup=OPTIONS.warmup,
         **measured,
-        peakBytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024),
+        peakBytes=used.ru_maxrss * (1 if sys.platform == 'darwin' else 1024),
+        processorSeconds=used.ru_utime + used.ru_stime,
     )
     print(json.dumps(result) if OPTIONS.json else text(result))
 

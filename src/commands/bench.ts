@@ -95,6 +95,7 @@ async function measure(
   const backend = await useBackend(options.backend, { threads });
   const { warmup, seed } = options;
   const measured = await run({ repeats, warmup, clock: () => performance.now() });
+  const used = process.resourceUsage();
   const result = {
     work,
     versions: versions(),
@@ -104,7 +105,8 @@ async function measure(
     seed,
     warmup,
     ...measured,
-    peakBytes: process.resourceUsage().maxRSS * 1024,
+    peakBytes: used.maxRSS * 1024,
+    processorSeconds: (used.userCPUTime + used.systemCPUTime) / 1e6,
   };
   report(out, result, backend);
   out.result(result);

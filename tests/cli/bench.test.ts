@@ -36,6 +36,7 @@ const machine = {
   seed: 0,
   warmup: 1,
   peakBytes: expect.any(Number),
+  processorSeconds: expect.any(Number),
 };
 
 test('train, moe, infer and gemm say what ran, where, and how long each run took', async () => {
@@ -103,6 +104,7 @@ const torch = {
   shape: {},
   parameters: 25_120,
   peakBytes: 2 ** 20,
+  processorSeconds: 0,
   timings: [{ name: 'training step', ms: [7], median: 7, min: 6, max: 8, gflop: 1, gflopPerSecond: 1 }],
   values: [3.9071640968322754, 3.9182703495025635],
 };
@@ -110,7 +112,10 @@ const torch = {
 test('pairs of runs: the ratio is of the medians, with the span of the pairs', () => {
   const { status, out } = compare(torch, '--pairs', '2', '--json');
   expect(status).toBe(0);
-  const { rows, runs, memory, sides } = JSON.parse(out);
+  const { rows, runs, memory, sides, othersShare } = JSON.parse(out);
+  for (const share of othersShare.flat()) expect(share).toBeGreaterThanOrEqual(0);
+  for (const share of othersShare.flat()) expect(share).toBeLessThanOrEqual(1);
+  expect(othersShare.map((side: number[]) => side.length)).toEqual([2, 2]);
   expect(sides).toEqual(['ours', 'torch']);
   const ours: number[] = runs[0].map((run: { timings: { median: number }[] }) => run.timings[0].median);
   expect(ours).toHaveLength(2);
