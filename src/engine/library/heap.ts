@@ -37,7 +37,7 @@ export function createHeap(memory: WebAssembly.Memory, base: number): Heap {
     return false;
   }
 
-  /** Joins free neighbours, then cuts the first block that is large enough. */
+  /** Joins free neighbours, then cuts the first block that is large enough; one that ends at the top gives way to it. */
   function fromJoined(size: number): number | null {
     const blocks = [...waiting].flatMap(([bytes, addresses]) => addresses.map(start => ({ start, bytes })));
     const joined: { start: number; bytes: number }[] = [];
@@ -46,13 +46,15 @@ export function createHeap(memory: WebAssembly.Memory, base: number): Heap {
       if (last && last.start + last.bytes === block.start) last.bytes += block.bytes;
       else joined.push(block);
     }
+    const last = joined.at(-1);
+    if (last && last.start + last.bytes === top) top = joined.pop()!.start;
     const fit = joined.find(({ bytes }) => bytes >= size);
     waiting = new Map();
     for (const { start, bytes } of joined) {
       const taken = start === fit?.start ? size : 0;
       if (bytes > taken) wait(start + taken, bytes - taken);
     }
-    return fit?.start ?? null;
+    return fit?.start ?? fromTop(size);
   }
 
   function wait(address: number, size: number): void {
