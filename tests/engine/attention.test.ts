@@ -188,6 +188,9 @@ describe.each(kernelBackends)('on %s', backend => {
   it.each([
     ['keys shared out over tasks', sizesOf(1, 3, 1100, 2, 1, 5), oneDocument],
     ['the same with holes', sizesOf(1, 2, 1100, 3, 1, 16), holes],
+    ['few rows with holes', sizesOf(2, 2, 300, 3, 3, 16), holes],
+    ['a row of each of two heads', sizesOf(2, 1, 150, 4, 2, 32), documents],
+    ['few rows, keys shared out', sizesOf(1, 1, 1100, 2, 1, 16), holes],
     ['gradients of the keys added up over tasks', sizesOf(1, 300, 300, 2, 1, 7), oneDocument],
     ['the same, documents and several heads', sizesOf(2, 280, 290, 4, 2, 3), documents],
     ['wide heads', sizesOf(1, 40, 70, 2, 1, 128), paddedMiddle],
@@ -281,6 +284,7 @@ describe.each(kernelBackends)('on %s', backend => {
       problem(sizesOf(3, 70, 70, 4, 2, 16), documents),
       problem(sizesOf(1, 300, 300, 2, 1, 8), oneDocument),
       problem(sizesOf(1, 2, 1100, 2, 1, 8), holes),
+      problem(sizesOf(1, 1, 1100, 2, 1, 16), holes),
     ];
     const answers: Answer[][] = [];
     for (const threads of [1, 2, 3]) {

@@ -15,6 +15,7 @@
 #include "rows.c"
 #include "columns.c"
 #include "attention.c"
+#include "attention-gradient.c"
 
 #define EACH_KERNEL(X) \
   X(gemm) X(grouped_gemm) X(grouped_gemm_input) X(grouped_gemm_weight) \
