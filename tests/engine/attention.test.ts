@@ -121,6 +121,7 @@ const documents = (b: number, position: number) => Math.floor((position + 5 * b)
 const holes = (b: number, position: number) => ((position * 7 + b) % 5) - 1;
 const paddedMiddle = (_: number, position: number) => (position < 20 ? 0 : position < 61 ? -1 : 3);
 const paddedLate = (_: number, position: number) => (position > 66 && position % 3 === 0 ? -1 : 0);
+const thirds = (b: number, position: number) => ((position + b) % 3) - 1;
 const layouts = { oneDocument, documents, holes, paddedMiddle, paddedLate };
 
 it('the double-precision gradients of these tests are the slopes of the double-precision output', () => {
@@ -188,6 +189,8 @@ describe.each(kernelBackends)('on %s', backend => {
   it.each([
     ['keys shared out over tasks', sizesOf(1, 3, 1100, 2, 1, 5), oneDocument],
     ['the same with holes', sizesOf(1, 2, 1100, 3, 1, 16), holes],
+    ['few rows of one document', sizesOf(1, 2, 70, 2, 2, 16), oneDocument],
+    ['few rows, some padded', sizesOf(3, 2, 60, 2, 2, 16), thirds],
     ['few rows with holes', sizesOf(2, 2, 300, 3, 3, 16), holes],
     ['a row of each of two heads', sizesOf(2, 1, 150, 4, 2, 32), documents],
     ['few rows, keys shared out', sizesOf(1, 1, 1100, 2, 1, 16), holes],
