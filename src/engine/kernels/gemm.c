@@ -5,15 +5,25 @@
 // An element is the sum over blocks of K_BLOCK of sums taken in the order of k: the same bits for every cut, every tile
 // and every number of rows beside it.
 
-#include "gemm.h"
-
 #include "tile.h"
 
 #define ROW_BLOCK 192                // rows of A that are packed at once
 #define PANEL (K_BLOCK * TILE_COLUMNS)
 #define SHARED_FLOATS (8u << 20)     // packed B of one call: 32 MiB at most, what is beyond is packed part by part
 #define FEW_ROWS 3                   // up to so many rows are taken one by one
+#define TURNED_ROWS 64               // up to so many rows a row-major B is not worth packing
 #define SMALL_WORK (48.0 * 48 * 48)  // below this many multiply-adds, waking a thread costs more than it saves
+
+/// C[m,n] = (accumulate ? C : 0) + A[m,k] B[k,n] (+ bias[n]).
+/// A[i,p] = a[i * a_row + p * a_column], B[p,j] = b[p * b_row + j * b_column], one stride of each being 1;
+/// C[i,j] = c[i * c_row + j].
+typedef struct {
+  const float *a, *b, *bias;
+  float *c;
+  size_t m, n, k;
+  size_t a_row, a_column, b_row, b_column, c_row;
+  bool accumulate;
+} Product;
 
 static size_t least(size_t x, size_t y) { return x < y ? x : y; }
 static size_t parts(size_t whole, size_t part) { return (whole + part - 1) / part; }
@@ -43,6 +53,15 @@ static void pack_columns(const Product *product, size_t column, size_t end, floa
                least(TILE_COLUMNS, end - column), product->k, TILE_COLUMNS, panels);
 }
 
+static Ahead nothing_ahead(const float *here) { return (Ahead){here, 0, 0}; }
+
+/// While the first tiles of a panel of B are computed, each asks for one line of every row of the next panel.
+static Ahead next_panel(const Product *product, size_t row, size_t column) {
+  size_t line = row / TILE_ROWS * LINE;
+  if (line >= TILE_COLUMNS || column + TILE_COLUMNS + line >= product->n) return nothing_ahead(product->b);
+  return (Ahead){product->b + column + TILE_COLUMNS + line, product->b_row, LINE * product->b_row};
+}
+
 /// Many rows: panels of A, and as many panels of B at a time as fill the one of K_BLOCK. B may have been packed already.
 static void run_packed(const Product *product, const float *packed, float *memory) {
   size_t k = product->k, group = K_BLOCK / k * TILE_COLUMNS;
@@ -55,11 +74,12 @@ static void run_packed(const Product *product, const float *packed, float *memor
     for (size_t row = 0; row < product->m; row += TILE_ROWS)
       for (size_t column = first; column < end; column += TILE_COLUMNS)
         run_tile(k, panels_a + row * k, panels + (column - first) * k, TILE_COLUMNS,
+                 packed ? nothing_ahead(memory) : next_panel(product, row, column),
                  corner_at(product, row, column, TILE_ROWS, TILE_COLUMNS));
   }
 }
 
-typedef void (*Tile)(size_t k, const float *a, const float *b, size_t b_row, Corner corner);
+typedef void (*Tile)(size_t k, const float *a, const float *b, size_t b_row, Ahead ahead, Corner corner);
 
 /// B row-major, no more rows than a tile has: B is read once, where it lies, but for its last few columns.
 static void run_in_place(const Product *product, float *memory) {
@@ -69,14 +89,17 @@ static void run_in_place(const Product *product, float *memory) {
   if (product->m == 1) height = 1, width = FLAT_WIDE * LANES, tile = run_flat_tile, narrow = run_flat_narrow_tile;
   float *panel_a = memory, *panel_b = memory + height * k;
   pack_rows(product, height, panel_a);
+  Ahead ahead = nothing_ahead(memory);
   for (; column + width <= product->n; column += width)
-    tile(k, panel_a, product->b + column, product->b_row, corner_at(product, 0, column, height, width));
+    tile(k, panel_a, product->b + column, product->b_row, ahead, corner_at(product, 0, column, height, width));
   for (; column + LANES <= product->n; column += LANES)
-    narrow(k, panel_a, product->b + column, product->b_row, corner_at(product, 0, column, height, LANES));
+    narrow(k, panel_a, product->b + column, product->b_row, ahead, corner_at(product, 0, column, height, LANES));
   if (column == product->n) return;
   pack_panel(product->b + column, 1, product->b_row, product->n - column, k, LANES, panel_b);
-  narrow(k, panel_a, panel_b, LANES, corner_at(product, 0, column, height, LANES));
+  narrow(k, panel_a, panel_b, LANES, ahead, corner_at(product, 0, column, height, LANES));
 }
+
+typedef void (*TurnedTile)(size_t k, const float *b, size_t b_row, const float *a, Ahead ahead, Corner corner);
 
 /// Columns [column, column + TILE_ROWS) of a B that is contiguous in k, COPY_ROW apart; zeros for those not there.
 static void copy_columns(const Product *product, size_t column, float *copy) {
@@ -87,32 +110,45 @@ static void copy_columns(const Product *product, size_t column, float *copy) {
   }
 }
 
-/// B stored transposed, some rows: transposed tiles, with panels of rows of A.
+/// TILE_ROWS columns of B as a transposed tile reads them.
+typedef struct {
+  const float *b;
+  size_t b_row;
+  Ahead ahead; // the next columns
+} Columns;
+
+/// A row-major B is read where it lies, but for its last few columns; one that is contiguous in k is copied.
+static Columns columns_at(const Product *product, size_t column, float *copy) {
+  const float *here = product->b + column * product->b_column;
+  bool lies = product->b_column == 1, last = column + TILE_ROWS >= product->n;
+  Columns columns = {.b = copy, .b_row = TILE_ROWS, .ahead = nothing_ahead(copy)};
+  if (!lies) copy_columns(product, column, copy);
+  else if (column + TILE_ROWS <= product->n) columns.b = here, columns.b_row = product->b_row;
+  else pack_panel(here, 1, product->b_row, product->n - column, product->k, TILE_ROWS, copy);
+  if (last) return columns;
+  here += TILE_ROWS * product->b_column;
+  columns.ahead = lies ? (Ahead){here + LINE - 1, product->b_row, LINE * product->b_row}
+                       : (Ahead){here, product->b_column, LINE};
+  return columns;
+}
+
+/// Some rows: transposed tiles, with panels of rows of A.
 static void run_turned(const Product *product, float *memory) {
   size_t k = product->k, full = product->m / TILE_COLUMNS * TILE_COLUMNS;
   size_t last = product->m - full <= LANES ? LANES : TILE_COLUMNS; // rows of the panel behind the full ones
   float *copy = memory, *panels = memory + TILE_ROWS * COPY_ROW;
+  bool lies = product->b_column == 1;
   for (size_t row = 0; row < product->m; row += TILE_COLUMNS)
     pack_panel(product->a + row * product->a_row, product->a_row, product->a_column, least(TILE_COLUMNS, product->m - row),
                k, row < full ? TILE_COLUMNS : last, panels + row * k);
+  TurnedTile tile = lies ? run_lying_tile : run_copied_tile;
+  TurnedTile narrow = lies ? run_lying_narrow_tile : run_copied_narrow_tile;
   for (size_t column = 0; column < product->n; column += TILE_ROWS) {
-    copy_columns(product, column, copy);
-    for (size_t row = 0; row < product->m; row += TILE_COLUMNS) {
-      Corner corner = corner_at(product, row, column, TILE_COLUMNS, TILE_ROWS);
-      if (row == full && last == LANES) run_turned_narrow_tile(k, copy, panels + row * k, corner);
-      else run_turned_tile(k, copy, panels + row * k, corner);
-    }
-  }
-}
-
-/// B stored transposed, a few rows that are contiguous in k.
-static void run_few(const Product *product) {
-  for (size_t column = 0; column < product->n; column += DOT_COLUMNS) {
-    const float *columns[DOT_COLUMNS]; // the last one again for those that are not there
-    for (size_t i = 0; i < DOT_COLUMNS; i++)
-      columns[i] = product->b + least(column + i, product->n - 1) * product->b_column;
-    for (size_t row = 0; row < product->m; row++)
-      run_dots(product->k, product->a + row * product->a_row, columns, corner_at(product, row, column, 1, DOT_COLUMNS));
+    Columns columns = columns_at(product, column, copy);
+    for (size_t row = 0; row < product->m; row += TILE_COLUMNS)
+      (row == full && last == LANES ? narrow : tile)(k, columns.b, columns.b_row, panels + row * k,
+                                                     row == 0 ? columns.ahead : nothing_ahead(copy),
+                                                     corner_at(product, row, column, TILE_COLUMNS, TILE_ROWS));
   }
 }
 
@@ -141,6 +177,24 @@ static Product part_of(const Product *product, size_t row, size_t m, size_t colu
 
 #define MEMORY (ROW_BLOCK * K_BLOCK + PANEL) // floats that run_rows() needs
 
+#define CACHE_STRIDE 512 // columns of B so many floats apart, or a multiple, have two places in the first-level cache
+
+/// B stored transposed, a few rows that are contiguous in k: all of some columns of B, then the next ones. No more columns
+/// at a time than the cache has room for.
+static void run_few(const Product *product) {
+  size_t width = product->b_column % CACHE_STRIDE == 0 ? SIDE : DOT_COLUMNS;
+  for (size_t column = 0; column < product->n; column += width) {
+    for (size_t from = 0; from < product->k; from += K_BLOCK) {
+      Product part = part_of(product, 0, product->m, 0, product->n, from, least(K_BLOCK, product->k - from));
+      const float *columns[DOT_COLUMNS]; // the last one again for those that are not there
+      for (size_t i = 0; i < width; i++) columns[i] = part.b + least(column + i, part.n - 1) * part.b_column;
+      for (size_t row = 0; row < part.m; row++)
+        (width == SIDE ? run_half_dots : run_dots)(part.k, part.a + row * part.a_row, columns,
+                                                   corner_at(&part, row, column, 1, width));
+    }
+  }
+}
+
 /// Where the panels of a B are that has been packed, for each block of k those of `wide` columns in all; the panels from
 /// `column` on are meant. NULL: it has not been packed.
 typedef struct {
@@ -150,14 +204,14 @@ typedef struct {
 
 /// No more than ROW_BLOCK rows of a product, on the calling thread.
 static void run_rows(const Product *product, Packed packed, float *memory) {
-  if (product->k == 0) run_empty(product);
+  bool turned = product->b_column != 1;
+  if (product->k == 0) return run_empty(product);
+  if (turned && product->m <= FEW_ROWS && product->a_column == 1) return run_few(product);
   for (size_t from = 0; from < product->k; from += K_BLOCK) {
     Product part = part_of(product, 0, product->m, 0, product->n, from, least(K_BLOCK, product->k - from));
-    bool turned = part.b_column != 1;
     if (packed.panels) run_packed(&part, packed.panels + from * packed.wide + packed.column * part.k, memory);
-    else if (turned && part.m <= FEW_ROWS && part.a_column == 1) run_few(&part);
-    else if (turned) run_turned(&part, memory);
-    else if (part.m <= TILE_ROWS) run_in_place(&part, memory);
+    else if (!turned && part.m <= TILE_ROWS) run_in_place(&part, memory);
+    else if (turned || part.m <= TURNED_ROWS) run_turned(&part, memory);
     else run_packed(&part, NULL, memory);
   }
 }
@@ -257,6 +311,8 @@ static void run_each(Task run, const Batch *batch, uint32_t count, double work) 
   else for (uint32_t task = 0; task < count; task++) run(batch, task, 0);
 }
 
+/// Runs `count` products on all threads, none of which may write where another reads or writes. False when memory has
+/// run out.
 static bool run_products(const Product *products, size_t count) {
   Batch batch = {.cuts = scratch_bytes(count * sizeof(Cut)), .memory = scratch(thread_count() * MEMORY)};
   if (!batch.cuts || !batch.memory) return false;
@@ -275,19 +331,6 @@ static bool run_products(const Product *products, size_t count) {
   run_each(pack_task, &batch, batch.packs, work);
   run_each(part_task, &batch, batch.tasks, work);
   return true;
-}
-
-static size_t small_product_scratch(size_t m, size_t n, size_t k) {
-  size_t inner = least(k, K_BLOCK);
-  size_t panels = least(parts(n, TILE_COLUMNS) * TILE_COLUMNS * inner, PANEL), copy = TILE_ROWS * COPY_ROW;
-  return (least(m, ROW_BLOCK) + TILE_COLUMNS) * inner + (panels > copy ? panels : copy);
-}
-
-static void small_product(const Product *product, float *memory) {
-  for (size_t row = 0; row < product->m && product->n > 0; row += ROW_BLOCK) {
-    Product part = part_of(product, row, least(ROW_BLOCK, product->m - row), 0, product->n, 0, product->k);
-    run_rows(&part, (Packed){0}, memory);
-  }
 }
 
 /// gemm(a, b, c, bias or 0, batch, m, n, k, transposeA, transposeB, accumulate): for each of `batch` matrices that lie

@@ -32,7 +32,6 @@ typedef struct {
 
 /// One number in all lanes; it minus zero is itself, where plus zero would be one more instruction.
 INLINE Floats spread(float value) { return value - (Floats){0}; }
-INLINE Four spread_four(float value) { return value - (Four){0}; }
 
 INLINE Floats add_product(Floats sum, Floats a, Floats b) {
 #if defined(__wasm_relaxed_simd__)
@@ -42,28 +41,41 @@ INLINE Floats add_product(Floats sum, Floats a, Floats b) {
 #endif
 }
 
-INLINE Four add_product_four(Four sum, Four a, Four b) {
+INLINE Side add_product_side(Side sum, float a, Side b) {
 #if defined(__wasm_relaxed_simd__)
-  return (Four)__builtin_wasm_relaxed_madd_f32x4(a, b, sum);
+  return (Side)__builtin_wasm_relaxed_madd_f32x4(a - (Side){0}, b, sum);
 #else
   return sum + a * b;
 #endif
 }
 
+/// Memory that a tile asks for while it computes: in every 16 steps of k the line at `from` and those `row` floats apart
+/// behind it; then `from` moves by `step`.
+typedef struct {
+  const float *from;
+  size_t row, step;
+} Ahead;
+
 /// sum[i * wide + j] = Σ_p a[i * a_row + p * a_column] b[p * b_row + j].
 INLINE void sum_tile(int rows, int wide, size_t k, const float *a, size_t a_row, size_t a_column, const float *b,
-                     size_t b_row, Floats *sum) {
-#pragma GCC unroll 32
+                     size_t b_row, Ahead ahead, Floats *sum) {
+  UNROLL
   for (int i = 0; i < rows * wide; i++) sum[i] = (Floats){0};
-  for (size_t p = 0; p < k; p++, a += a_column, b += b_row) {
-    Floats row[FLAT_WIDE];
-#pragma GCC unroll 8
-    for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) {
-      Floats left = spread(a[(size_t)i * a_row]);
-#pragma GCC unroll 8
-      for (int j = 0; j < wide; j++) sum[i * wide + j] = add_product(sum[i * wide + j], left, row[j]);
+  for (size_t left = k; left > 0; ahead.from += ahead.step) {
+    const float *line = ahead.from;
+    size_t steps = left < LINE ? left : LINE;
+    left -= steps;
+    for (; steps > 0; steps--, a += a_column, b += b_row, line += ahead.row) {
+      Floats row[FLAT_WIDE];
+      __builtin_prefetch(line, 0, 2);
+  UNROLL
+      for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);
+  UNROLL
+      for (int i = 0; i < rows; i++) {
+        Floats left_side = spread(a[(size_t)i * a_row]);
+  UNROLL
+        for (int j = 0; j < wide; j++) sum[i * wide + j] = add_product(sum[i * wide + j], left_side, row[j]);
+      }
     }
   }
 }
@@ -81,18 +93,23 @@ static void write_part(const float *sum, size_t width, Corner corner) {
     for (size_t j = 0; j < corner.columns; j++) write_one(sum[i * width + j], corner, i, j);
 }
 
+/// Sums that are read as numbers live in memory all the time: so a copy of them is.
+INLINE void copy_sums(int count, const Floats *sum, Floats *copy) {
+  UNROLL
+  for (int i = 0; i < count; i++) copy[i] = sum[i];
+}
+
 INLINE void write_tile(int rows, int wide, const Floats *sum, Corner corner) {
   if (corner.columns < (size_t)wide * LANES) {
-    Floats spilled[TILE_ROWS * TILE_WIDE]; // a copy, or the sums would live in memory
-#pragma GCC unroll 32
-    for (int i = 0; i < rows * wide; i++) spilled[i] = sum[i];
+    Floats spilled[TILE_ROWS * TILE_WIDE];
+    copy_sums(rows * wide, sum, spilled);
     write_part((const float *)spilled, (size_t)wide * LANES, corner);
     return;
   }
-#pragma GCC unroll 16
+  UNROLL
   for (int i = 0; i < rows; i++) {
     if ((size_t)i >= corner.rows) return;
-#pragma GCC unroll 8
+  UNROLL
     for (int j = 0; j < wide; j++) {
       float *c = corner.c + (size_t)i * corner.stride + j * LANES;
       Floats value = sum[i * wide + j];
@@ -124,21 +141,24 @@ static void write_turned(const float *sum, size_t width, Corner corner) {
       write_one(sum[j * width + i], corner, i, j);
 }
 
-/// Asks for the memory of a tile before its sums begin, so that it is there when they end.
-INLINE void expect_tile(int rows, int wide, Corner corner) {
-#pragma GCC unroll 16
+#define SHORT_K 64
+
+/// Asks for the memory of a tile before its sums begin, where they are so short that waiting for it would tell.
+INLINE void expect_tile(int rows, int wide, size_t k, Corner corner) {
+  if (k > SHORT_K) return;
+  UNROLL
   for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-    for (int j = 0; j < wide; j += 64 / (4 * LANES)) __builtin_prefetch(corner.c + (size_t)i * corner.stride + j * LANES, 1);
+  UNROLL
+    for (int j = 0; j < wide * LANES; j += LINE) __builtin_prefetch(corner.c + (size_t)i * corner.stride + j, 1);
 }
 
 /// A tile from a panel of A [k, rows] and rows of B that lie b_row apart.
-#define TILE(NAME, ROWS, WIDE)                                                                               \
-  static void NAME(size_t k, const float *restrict a, const float *restrict b, size_t b_row, Corner corner) { \
-    Floats sum[(ROWS) * (WIDE)];                                                                             \
-    expect_tile(ROWS, WIDE, corner);                                                                         \
-    sum_tile(ROWS, WIDE, k, a, 1, ROWS, b, b_row, sum);                                                      \
-    write_tile(ROWS, WIDE, sum, corner);                                                                     \
+#define TILE(NAME, ROWS, WIDE)                                                                                       \
+  static void NAME(size_t k, const float *restrict a, const float *restrict b, size_t b_row, Ahead ahead, Corner corner) { \
+    Floats sum[(ROWS) * (WIDE)];                                                                                     \
+    expect_tile(ROWS, WIDE, k, corner);                                                                              \
+    sum_tile(ROWS, WIDE, k, a, 1, ROWS, b, b_row, ahead, sum);                                                       \
+    write_tile(ROWS, WIDE, sum, corner);                                                                             \
   }
 TILE(run_tile, TILE_ROWS, TILE_WIDE)
 TILE(run_narrow_tile, TILE_ROWS, 1)
@@ -147,49 +167,60 @@ TILE(run_low_narrow_tile, LOW_ROWS, 1)
 TILE(run_flat_tile, 1, FLAT_WIDE)
 TILE(run_flat_narrow_tile, 1, 1)
 
-#define COPY_ROW (K_BLOCK + 16) // floats from one copied row to the next: no two begin at the same place of the cache
+#define COPY_ROW (K_BLOCK + 16) // floats from one copied column to the next: no two begin at the same place of the cache
 
-/// The transpose of a tile, from TILE_ROWS columns of B, each contiguous in k, COPY_ROW apart, and a panel of rows of A.
-#define TURNED_TILE(NAME, WIDE)                                                                            \
-  static void NAME(size_t k, const float *restrict b_columns, const float *restrict a, Corner corner) {     \
-    Floats sum[TILE_ROWS * (WIDE)];                                                                        \
-    sum_tile(TILE_ROWS, WIDE, k, b_columns, COPY_ROW, 1, a, (WIDE) * LANES, sum);                          \
-    write_turned((const float *)sum, (WIDE) * LANES, corner);                                              \
+/// The transpose of a tile: column i of B has its term p at b + i * I_STEP + p * P_STEP; A is a panel of its rows.
+#define TURNED_TILE(NAME, WIDE, I_STEP, P_STEP)                                                                    \
+  static void NAME(size_t k, const float *restrict b, size_t b_row, const float *restrict a, Ahead ahead, Corner corner) { \
+    Floats sum[TILE_ROWS * (WIDE)], spilled[TILE_ROWS * (WIDE)];                                                   \
+    (void)b_row;                                                                                                   \
+    sum_tile(TILE_ROWS, WIDE, k, b, I_STEP, P_STEP, a, (WIDE) * LANES, ahead, sum);                                \
+    copy_sums(TILE_ROWS * (WIDE), sum, spilled);                                                                   \
+    write_turned((const float *)spilled, (WIDE) * LANES, corner);                                                  \
   }
-TURNED_TILE(run_turned_tile, TILE_WIDE)
-TURNED_TILE(run_turned_narrow_tile, 1)
+TURNED_TILE(run_copied_tile, TILE_WIDE, COPY_ROW, 1)
+TURNED_TILE(run_copied_narrow_tile, 1, COPY_ROW, 1)
+TURNED_TILE(run_lying_tile, TILE_WIDE, 1, b_row)
+TURNED_TILE(run_lying_narrow_tile, 1, 1, b_row)
 
-#define DOT_COLUMNS 16
-
-/// sum += four columns of B, turned in registers, times a, over p … end.
-INLINE Four add_dots(Four sum, size_t p, size_t end, const float *a, const float *const *b_columns) {
-  for (; p + 4 <= end; p += 4) {
-    Four block[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) block[r] = load_four(b_columns[r] + p);
-    transpose_four(block);
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) sum = add_product_four(sum, spread_four(a[p + (size_t)r]), block[r]);
-  }
-  for (; p < end; p++)
-    sum = add_product_four(sum, spread_four(a[p]),
-                           (Four){b_columns[0][p], b_columns[1][p], b_columns[2][p], b_columns[3][p]});
+/// sum += SIDE columns of B, turned in registers, times a, for the terms p … p + SIDE − 1.
+INLINE Side add_dots(Side sum, size_t p, const float *a, const float *const *b_columns) {
+  Side block[SIDE];
+  UNROLL
+  for (size_t r = 0; r < SIDE; r++) block[r] = load_side(b_columns[r] + p);
+  transpose(block);
+  UNROLL
+  for (size_t r = 0; r < SIDE; r++) sum = add_product_side(sum, a[p + r], block[r]);
   return sum;
 }
 
-/// One row of A, contiguous in k, times DOT_COLUMNS columns of B that are too, a line of the cache at a time.
-static void run_dots(size_t k, const float *restrict a, const float *const *b_columns, Corner corner) {
-  Four sum[DOT_COLUMNS / 4] = {{0}};
-  size_t p = 0;
-  for (; p + LINE <= k; p += LINE)
-#pragma GCC unroll 4
-    for (int g = 0; g < DOT_COLUMNS / 4; g++) {
-#pragma GCC unroll 4
-      for (int r = 0; r < 4; r++) __builtin_prefetch(b_columns[4 * g + r] + p + 8 * LINE);
-      sum[g] = add_dots(sum[g], p, p + LINE, a, b_columns + 4 * g);
+/// One row of A, contiguous in k, times `groups` groups of SIDE columns of B that are too.
+INLINE void sum_dots(int groups, size_t k, const float *a, const float *const *b_columns, Corner corner) {
+  Side sum[2], spilled[2];
+  size_t even = k / SIDE * SIDE;
+  UNROLL
+  for (int g = 0; g < groups; g++) sum[g] = (Side){0};
+  for (size_t p = 0; p < even; p += SIDE)
+    UNROLL
+    for (int g = 0; g < groups; g++) sum[g] = add_dots(sum[g], p, a, b_columns + SIDE * g);
+  for (size_t p = even; p < k; p++)
+    UNROLL
+    for (int g = 0; g < groups; g++) {
+      Side last = {0};
+      for (int r = 0; r < SIDE; r++) last[r] = b_columns[SIDE * g + r][p];
+      sum[g] = add_product_side(sum[g], a[p], last);
     }
-  for (int g = 0; g < DOT_COLUMNS / 4; g++) sum[g] = add_dots(sum[g], p, k, a, b_columns + 4 * g);
-  write_part((const float *)sum, DOT_COLUMNS, corner);
+  UNROLL
+  for (int g = 0; g < groups; g++) spilled[g] = sum[g];
+  write_part((const float *)spilled, (size_t)groups * SIDE, corner);
+}
+
+#define DOT_COLUMNS (2 * SIDE)
+static void run_dots(size_t k, const float *restrict a, const float *const *b_columns, Corner corner) {
+  sum_dots(2, k, a, b_columns, corner);
+}
+static void run_half_dots(size_t k, const float *restrict a, const float *const *b_columns, Corner corner) {
+  sum_dots(1, k, a, b_columns, corner);
 }
 
 #endif
