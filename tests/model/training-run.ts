@@ -1,7 +1,7 @@
-// A tiny mixture trained on a stream of random documents, for the tests of leaks.
+// A tiny mixture trained on a stream of random documents, for the tests of leaks and of bits.
 import { openStream } from '../../src/data/stream.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { disposeModel } from '../../src/model/weights.ts';
+import { disposeModel, type Model } from '../../src/model/weights.ts';
 import { createOptimizer } from '../../src/train/optimizer.ts';
 import { trainStep } from '../../src/train/step.ts';
 import { createWatch } from '../../src/train/watch.ts';
@@ -14,7 +14,7 @@ export interface Memory {
 type Settings = Parameters<typeof toyConfig>[0];
 
 /** Trains `steps` steps and says what was alive after each. @param each called after every step */
-export async function memoryOfTraining(steps: number, settings: Settings, each?: (step: number) => void) {
+export async function memoryOfTraining(steps: number, settings: Settings, each?: (step: number, model: Model) => void) {
   const config = toyConfig(settings);
   const model = toyModel(settings);
   const optimizer = createOptimizer(model.weights, {
@@ -38,7 +38,7 @@ export async function memoryOfTraining(steps: number, settings: Settings, each?:
     losses.push((await trainStep({ ...common, step, learningRate: 0.003 })).loss);
     const { numTensors: tensors, numBytes: bytes } = tf.memory();
     memory.push({ tensors, bytes });
-    each?.(step);
+    each?.(step, model);
   }
   optimizer.dispose();
   disposeModel(model);
