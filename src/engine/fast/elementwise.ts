@@ -69,11 +69,17 @@ registerOver<{ dim: number }>('Softmax', (memory, { logits }, { dim }) => {
 registerOver<{ axis: number | number[]; keepDims: boolean }>('Sum', (memory, { x }, { axis, keepDims }) => {
   const rank = x.shape.length;
   const axes = tf.util.parseAxisParam(axis, x.shape);
-  const last = axes.length === 1 && axes[0] === rank - 1;
-  if (!isFloat(x) || rank === 0 || !(last || axes.length === rank)) return null;
-  const rows = last ? sizeOf(x.shape.slice(0, -1)) : 1;
+  if (!isFloat(x) || rank === 0) return null;
   const kept = x.shape.map((length, i) => (axes.includes(i) ? 1 : length));
   const out = memory.allocate(keepDims ? kept : kept.filter((_, i) => !axes.includes(i)));
-  memory.call('row_sum', memory.view(x), memory.view(out), rows, last ? x.shape[rank - 1] : sizeOf(x.shape));
+  const [from, to, columns] = [memory.view(x), memory.view(out), x.shape[rank - 1]];
+  const rows = sizeOf(x.shape.slice(0, -1));
+  if (axes.length === rank) memory.call('row_sum', from, to, 1, rows * columns);
+  else if (axes.length === 1 && axes[0] === rank - 1) memory.call('row_sum', from, to, rows, columns);
+  else if (axes.length === rank - 1 && !axes.includes(rank - 1)) memory.call('column_sum', from, to, rows, columns);
+  else {
+    memory.release(out);
+    return null;
+  }
   return out;
 });
