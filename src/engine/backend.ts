@@ -23,7 +23,7 @@ export interface Candidate {
   why: string;
 }
 
-/** The backend in use, why it was taken, and what was known of each candidate. */
+/** The backend in use, why it and none that is better, and what was known of each candidate. */
 export interface Selection {
   name: string;
   why: string;
@@ -57,7 +57,9 @@ export async function selectBackend(name: BackendName, options: BackendOptions =
     );
   }
   await quietly(() => tf.setBackend(chosen.name));
-  return { name: chosen.name, why: chosen.why, candidates };
+  const better = name === 'auto' ? candidates.slice(0, candidates.indexOf(chosen)) : [];
+  const why = [chosen.why, ...better.map(refused => `Not ${refused.name}: ${refused.why}`)].join(' ');
+  return { name: chosen.name, why, candidates };
 }
 
 /** Candidates from best to worst. What takes long to try is tried when asked for, or when nothing better works. The

@@ -290,10 +290,41 @@ describe.each(kernelBackends)('%s', name => {
     ['slice, then product', () => tf.matMul(tf.slice(random([6, 4], 1), [2, 0], [3, 4]), random([4, 2], 2))],
   ])('%s', (_, f) => compare(f));
 
+  it('says on how many threads it runs, and takes another number when asked again', async () => {
+    for (const [threads, said] of [
+      [1, 'on one thread.'],
+      [3, 'on 3 threads.'],
+      [2, 'on 2 threads.'],
+      [0, 'on one thread.'],
+    ] as const) {
+      const { why } = await use(name, { threads });
+      expect(why.endsWith(said), why).toBe(true);
+      const sum = tf.tidy(
+        () =>
+          tf
+            .matMul(tf.ones([70, 80]), tf.ones([80, 90]))
+            .sum()
+            .dataSync()[0],
+      );
+      expect(sum).toBe(70 * 80 * 90);
+    }
+  });
+
   it('a kernel that is not there is named', () => {
     expect(() => memory.call('no_such_kernel')).toThrow('there is no kernel no_such_kernel');
   });
 });
+
+it.runIf(kernelBackends.includes('native'))(
+  'auto takes native where it compiles, and then tries no other',
+  async () => {
+    const { name, why, candidates } = await use('auto', { threads: 2 });
+    expect(name).toBe('native');
+    expect(why).toMatch(/^C kernels for (avx512|avx2|plain) on 2 threads\.$/);
+    expect(candidates.find(candidate => candidate.name === 'wasm')?.why).toBe('WebAssembly, not tried.');
+    await use('cpu');
+  },
+);
 
 const ids = new WeakMap<object, number>();
 let nextId = 0;
