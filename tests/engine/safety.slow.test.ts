@@ -1,13 +1,22 @@
 // More random calls of every kernel than safety.test.ts makes: with the flags that people get, under AddressSanitizer and
 // UndefinedBehaviorSanitizer, which also see into scratch memory and the stack, and under ThreadSanitizer.
 
+import { spawnSync } from 'node:child_process';
 import seedrandom from 'seedrandom';
 import { describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/engine/library/native.ts';
 import { openWasm } from '../../src/engine/library/wasm.ts';
 import { cache, nativeHere } from './backends.ts';
 import { callAll } from './guard/canaries.ts';
-import { type Build, brokenCase, compileRunner, complaints, variantsHere } from './guard/guard.ts';
+import {
+  type Build,
+  brokenCase,
+  compileRunner,
+  compileThreads,
+  complaints,
+  JITTER,
+  variantsHere,
+} from './guard/guard.ts';
 import { CALLS, casesOf } from './kernel-cases.ts';
 
 const here = await variantsHere();
@@ -58,6 +67,16 @@ describe.each(Object.entries(SANITIZERS))('%s', async (_, { build, finds }) => {
     for (const [kernel, complaint] of Object.entries(finds)) {
       expect(complaints(program, [brokenCase(kernel)], 'plain', 'heap').join('\n'), kernel).toMatch(complaint);
     }
+  });
+});
+
+describe.runIf(nativeHere.works)('threads that start, stop, wake and sleep', () => {
+  it.each([
+    ['as compiled for people', [], 100_000],
+    ['at the worst moments', JITTER, 20_000],
+  ] as const)('%s', async (_, flags, rounds) => {
+    const { status, signal } = spawnSync(await compileThreads([...flags]), [String(rounds)], { timeout: 300_000 });
+    expect(signal ?? status).toBe(0);
   });
 });
 

@@ -3,6 +3,7 @@
 // native with pages beside each array that may not be touched, wasm and native with canaries around each array.
 // safety.slow.test.ts has more calls, and the sanitizers.
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import seedrandom from 'seedrandom';
@@ -11,7 +12,7 @@ import { loadNative } from '../../src/engine/library/native.ts';
 import { openWasm } from '../../src/engine/library/wasm.ts';
 import { cache, nativeHere } from './backends.ts';
 import { callAll } from './guard/canaries.ts';
-import { brokenCase, compileRunner, complaints, variantsHere } from './guard/guard.ts';
+import { brokenCase, compileRunner, compileThreads, complaints, JITTER, variantsHere } from './guard/guard.ts';
 import { CALLS, casesOf } from './kernel-cases.ts';
 
 const CASES_EACH = 20;
@@ -57,6 +58,11 @@ describe.runIf(nativeHere.works)('native, pages that may not be touched beside e
     expect(said('writes_before', 'start')).toEqual(['writes_before\tn 5\tgoes before the start of argument 1']);
     expect(said('writes_before', 'end')[0]).toBe('writes_before\tn 5\twrites near argument 1');
   });
+});
+
+it.runIf(nativeHere.works)('native, threads that start, stop, wake and sleep at the worst moments', async () => {
+  const { status, signal } = spawnSync(await compileThreads(['-O1', ...JITTER]), ['1000'], { timeout: 50_000 });
+  expect(signal ?? status).toBe(0);
 });
 
 describe('canaries around each array, outputs wholly written, the same bits on 1, 2 and 3 threads', () => {

@@ -100,8 +100,9 @@ static void run_tasks(unsigned thread) {
 
 /// What a thread other than the caller's does: tasks, until it is told to stop.
 static void serve(unsigned thread) {
-  while (!atomic_load(&stopping)) {
-    uint32_t seen = atomic_load(&loops_opened);
+  for (;;) {
+    uint32_t seen = atomic_load(&loops_opened); // before `stopping`: its change also counts as a loop
+    if (atomic_load(&stopping)) return;
     run_tasks(thread);
     if (!spin_while(&loops_opened, seen)) continue;
     atomic_fetch_add(&sleepers, 1);

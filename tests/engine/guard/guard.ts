@@ -10,6 +10,8 @@ import { FLAGS, loadNative, OBJECTS } from '../../../src/engine/library/native.t
 import { cache, nativeHere } from '../backends.ts';
 import type { ArraySlot, KernelCase } from '../kernel-cases.ts';
 
+const HERE = import.meta.dirname;
+export const JITTER = ['-include', join(HERE, 'jitter.h')];
 const KERNELS = join(import.meta.dirname, '../../../src/engine/kernels');
 /** The instruction sets of the native build that this machine has. */
 export async function variantsHere(): Promise<string[]> {
@@ -32,26 +34,38 @@ export interface Build {
 }
 
 /** The runner, compiled unless it is there. @throws Error with what the compiler said. */
-export async function compileRunner(build: Build): Promise<string> {
-  const here = import.meta.dirname;
-  const program = join(cache, `runner-${hashOf(build, [KERNELS, here])}`);
-  if (existsSync(program)) return program;
-  const folder = join(cache, randomUUID());
-  mkdirSync(folder, { recursive: true });
-  try {
-    const sources = build.broken ? [{ source: join(here, 'broken.c'), flags: [] }] : kernelSources();
+export function compileRunner(build: Build): Promise<string> {
+  return program('runner', build, async folder => {
+    const sources = build.broken ? [{ source: join(HERE, 'broken.c'), flags: [] }] : kernelSources();
     const objects = sources.map(async ({ source, flags }, i) => {
       await compile([...flags, ...build.flags, '-c', source, '-o', join(folder, `${i}.o`)]);
       return join(folder, `${i}.o`);
     });
-    const scratch = join(build.apart ? here : KERNELS, 'scratch.c');
-    const rest = [join(KERNELS, 'threads.c'), scratch, join(here, 'runner.c')];
-    await compile([...build.flags, ...rest, ...(await Promise.all(objects)), '-o', join(folder, 'runner')]);
-    renameSync(join(folder, 'runner'), program);
+    const scratch = join(build.apart ? HERE : KERNELS, 'scratch.c');
+    const rest = [join(KERNELS, 'threads.c'), scratch, join(HERE, 'runner.c')];
+    await compile([...build.flags, ...rest, ...(await Promise.all(objects)), '-o', join(folder, 'program')]);
+  });
+}
+
+/** threads.c and the kernels' threads, compiled unless it is there. */
+export function compileThreads(flags: string[]): Promise<string> {
+  const sources = [join(KERNELS, 'threads.c'), join(HERE, 'threads.c')];
+  return program('threads', { flags }, folder => compile([...flags, ...sources, '-o', join(folder, 'program')]));
+}
+
+/** The compiled program of this name for the sources as they are now; `make` puts it into a folder. */
+async function program(name: string, build: Build, make: (folder: string) => Promise<unknown>): Promise<string> {
+  const made = join(cache, `${name}-${hashOf(build, [KERNELS, HERE])}`);
+  if (existsSync(made)) return made;
+  const folder = join(cache, randomUUID());
+  mkdirSync(folder, { recursive: true });
+  try {
+    await make(folder);
+    renameSync(join(folder, 'program'), made);
   } finally {
     rmSync(folder, { recursive: true });
   }
-  return program;
+  return made;
 }
 
 const kernelSources = () =>
@@ -73,7 +87,7 @@ function hashOf(build: Build, folders: string[]): string {
 
 /** What the runner and the sanitizers have to say about the cases, a line each; none where all is well. */
 export function complaints(
-  program: string,
+  runner: string,
   cases: KernelCase[],
   variant: string,
   place: 'end' | 'start' | 'heap',
@@ -81,7 +95,7 @@ export function complaints(
   const file = join(tmpdir(), `cases-${randomUUID()}`);
   try {
     writeFileSync(file, Buffer.concat(cases.map(bytesOf)));
-    const { stdout, stderr, status, signal } = spawnSync(program, [file, variant, place], {
+    const { stdout, stderr, status, signal } = spawnSync(runner, [file, variant, place], {
       encoding: 'utf8',
       timeout: LIMIT_MS,
     });
