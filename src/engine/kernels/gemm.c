@@ -1,9 +1,9 @@
-// Matrix products in fp32, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): rows
-// of A are packed into panels that stay in the second-level cache, columns of B into one that stays in the first, and a
-// register tile runs down both. C is cut into parts, one task each. B is packed once, before, where many rows share it;
-// else each part packs what it needs, and a B that is stored transposed serves as the left side of transposed tiles.
-// An element is the sum over blocks of K_BLOCK of sums taken in the order of k: the same bits for every cut, every tile
-// and every number of rows beside it.
+// Matrix products in fp32, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
+// rows of A are packed into panels that stay in the second-level cache, columns of B into one that stays in the first,
+// and a register tile runs down both. C is cut into parts, one task each. B is packed once, before, where many rows
+// share it; else each part packs what it needs, and for few rows a B is the left side of transposed tiles.
+// An element is the sum over blocks of K_BLOCK of sums taken in the order of k: the same bits for every cut, every
+// tile and every number of rows beside it.
 
 #include "tile.h"
 
@@ -62,7 +62,7 @@ static Ahead next_panel(const Product *product, size_t row, size_t column) {
   return (Ahead){product->b + column + TILE_COLUMNS + line, product->b_row, LINE * product->b_row};
 }
 
-/// Many rows: panels of A, and as many panels of B at a time as fill the one of K_BLOCK. B may have been packed already.
+/// Many rows: panels of A, and as many panels of B at a time as fill the one of K_BLOCK. B may be packed already.
 static void run_packed(const Product *product, const float *packed, float *memory) {
   size_t k = product->k, group = K_BLOCK / k * TILE_COLUMNS;
   float *panels_a = memory, *panels_b = memory + parts(product->m, TILE_ROWS) * TILE_ROWS * k;
@@ -83,10 +83,11 @@ typedef void (*Tile)(size_t k, const float *a, const float *b, size_t b_row, Ahe
 
 /// B row-major, no more rows than a tile has: B is read once, where it lies, but for its last few columns.
 static void run_in_place(const Product *product, float *memory) {
-  size_t k = product->k, height = TILE_ROWS, width = TILE_COLUMNS, column = 0;
-  Tile tile = run_tile, narrow = run_narrow_tile;
-  if (product->m <= LOW_ROWS) height = LOW_ROWS, width = LOW_WIDE * LANES, tile = run_low_tile, narrow = run_low_narrow_tile;
-  if (product->m == 1) height = 1, width = FLAT_WIDE * LANES, tile = run_flat_tile, narrow = run_flat_narrow_tile;
+  bool flat = product->m == 1, low = product->m <= LOW_ROWS;
+  size_t k = product->k, column = 0, height = flat ? 1 : low ? LOW_ROWS : TILE_ROWS;
+  size_t width = LANES * (flat ? FLAT_WIDE : low ? LOW_WIDE : TILE_WIDE);
+  Tile tile = flat ? run_flat_tile : low ? run_low_tile : run_tile;
+  Tile narrow = flat ? run_flat_narrow_tile : low ? run_low_narrow_tile : run_narrow_tile;
   float *panel_a = memory, *panel_b = memory + height * k;
   pack_rows(product, height, panel_a);
   Ahead ahead = nothing_ahead(memory);
@@ -134,18 +135,18 @@ static Columns columns_at(const Product *product, size_t column, float *copy) {
 
 /// Some rows: transposed tiles, with panels of rows of A.
 static void run_turned(const Product *product, float *memory) {
-  size_t k = product->k, full = product->m / TILE_COLUMNS * TILE_COLUMNS;
-  size_t last = product->m - full <= LANES ? LANES : TILE_COLUMNS; // rows of the panel behind the full ones
+  size_t m = product->m, k = product->k, full = m / TILE_COLUMNS * TILE_COLUMNS;
+  size_t last = m - full <= LANES ? LANES : TILE_COLUMNS; // rows of the panel behind the full ones
   float *copy = memory, *panels = memory + TILE_ROWS * COPY_ROW;
   bool lies = product->b_column == 1;
-  for (size_t row = 0; row < product->m; row += TILE_COLUMNS)
-    pack_panel(product->a + row * product->a_row, product->a_row, product->a_column, least(TILE_COLUMNS, product->m - row),
-               k, row < full ? TILE_COLUMNS : last, panels + row * k);
+  for (size_t row = 0; row < m; row += TILE_COLUMNS)
+    pack_panel(product->a + row * product->a_row, product->a_row, product->a_column, least(TILE_COLUMNS, m - row), k,
+               row < full ? TILE_COLUMNS : last, panels + row * k);
   TurnedTile tile = lies ? run_lying_tile : run_copied_tile;
   TurnedTile narrow = lies ? run_lying_narrow_tile : run_copied_narrow_tile;
   for (size_t column = 0; column < product->n; column += TILE_ROWS) {
     Columns columns = columns_at(product, column, copy);
-    for (size_t row = 0; row < product->m; row += TILE_COLUMNS)
+    for (size_t row = 0; row < m; row += TILE_COLUMNS)
       (row == full && last == LANES ? narrow : tile)(k, columns.b, columns.b_row, panels + row * k,
                                                      row == 0 ? columns.ahead : nothing_ahead(copy),
                                                      corner_at(product, row, column, TILE_COLUMNS, TILE_ROWS));
@@ -179,8 +180,8 @@ static Product part_of(const Product *product, size_t row, size_t m, size_t colu
 
 #define CACHE_STRIDE 512 // columns of B so many floats apart, or a multiple, have two places in the first-level cache
 
-/// B stored transposed, a few rows that are contiguous in k: all of some columns of B, then the next ones. No more columns
-/// at a time than the cache has room for.
+/// B stored transposed, a few rows that are contiguous in k: all of some columns of B, then the next ones. No more
+/// columns at a time than the cache has room for.
 static void run_few(const Product *product) {
   size_t width = product->b_column % CACHE_STRIDE == 0 ? SIDE : DOT_COLUMNS;
   for (size_t column = 0; column < product->n; column += width) {
@@ -195,8 +196,8 @@ static void run_few(const Product *product) {
   }
 }
 
-/// Where the panels of a B are that has been packed, for each block of k those of `wide` columns in all; the panels from
-/// `column` on are meant. NULL: it has not been packed.
+/// Where the panels of a B are that has been packed, for each block of k those of `wide` columns in all; the panels
+/// from `column` on are meant. NULL: it has not been packed.
 typedef struct {
   const float *panels;
   size_t wide, column;
@@ -220,7 +221,7 @@ static void run_rows(const Product *product, Packed packed, float *memory) {
 /// packed beforehand (NULL: nowhere), in tasks numbered from `first_pack` on.
 typedef struct {
   const Product *product;
-  size_t rows, columns, across;
+  size_t rows, columns, across, shared; // shared: floats of the packed B
   float *packed;
   uint32_t first, first_pack;
 } Cut;
@@ -263,7 +264,8 @@ static void part_task(const void *context, uint32_t task, unsigned thread) {
   }
   const Cut *cut = &batch->cuts[low];
   const Product *product = cut->product;
-  size_t number = task - cut->first, row = number / cut->across * cut->rows, column = number % cut->across * cut->columns;
+  size_t number = task - cut->first;
+  size_t row = number / cut->across * cut->rows, column = number % cut->across * cut->columns;
   Product part = part_of(product, row, least(cut->rows, product->m - row), column,
                          least(cut->columns, product->n - column), 0, product->k);
   run_rows(&part, (Packed){cut->packed, padded_columns(product), column}, batch->memory + thread * MEMORY);
@@ -279,8 +281,9 @@ static void cut_product(Cut *cut, double wanted) {
   size_t rows = cut->packed ? SHARED_ROWS : ROW_BLOCK;
   size_t down = parts(product->m, rows), unit = cut->packed || product->b_column == 1 ? TILE_COLUMNS : TILE_ROWS;
   cut->rows = rows;
-  size_t columns = (size_t)((double)product->n * (double)down / wanted) + 1;
-  columns = columns < LEAST_COLUMNS ? LEAST_COLUMNS : least(columns, product->n);
+  size_t columns = product->n;
+  if (wanted > (double)down) columns = (size_t)((double)product->n * (double)down / wanted) + 1;
+  if (columns < LEAST_COLUMNS) columns = LEAST_COLUMNS;
   cut->columns = parts(columns, unit) * unit;
   cut->across = parts(product->n, cut->columns);
 }
@@ -294,16 +297,19 @@ static void *scratch_bytes(size_t bytes) { return scratch(bytes / sizeof(float) 
 
 /// B is packed beforehand where several parts would pack it.
 static bool share_columns(Batch *batch) {
-  size_t left = SHARED_FLOATS;
+  size_t shared = 0;
   for (Cut *cut = batch->cuts; cut < batch->cuts + batch->count; cut++) {
     size_t floats = padded_columns(cut->product) * cut->product->k;
-    if (cut->product->m <= ROW_BLOCK || floats == 0 || floats > left) continue;
-    if (!(cut->packed = scratch(floats))) return false;
+    if (cut->product->m <= ROW_BLOCK || floats == 0 || shared + floats > SHARED_FLOATS) continue;
+    cut->shared = floats;
     cut->first_pack = batch->packs;
     batch->packs += packs_of(cut->product);
-    left -= floats;
+    shared += floats;
   }
-  return true;
+  float *packed = scratch(shared + 1);
+  for (Cut *cut = batch->cuts; packed && cut < batch->cuts + batch->count; packed += cut->shared, cut++)
+    if (cut->shared) cut->packed = packed;
+  return packed != NULL;
 }
 
 static void run_each(Task run, const Batch *batch, uint32_t count, double work) {
@@ -370,12 +376,14 @@ static bool grouped_rows(const float *in, float *const *weights, const int32_t *
 
 /// grouped_gemm(x_ND, w_EFD list, offsets_E1, y_NF, E, d, f): y[r] = x[r] w[e]ᵀ for offsets[e] ≤ r < offsets[e + 1].
 KERNEL(grouped_gemm) {
-  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), size_of(x[5]), size_of(x[6]), true);
+  size_t d = size_of(x[5]), f = size_of(x[6]);
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), d, f, true);
 }
 
 /// grouped_gemm_input(dy_NF, w_EFD list, offsets_E1, dx_ND, E, d, f): dx[r] = dy[r] w[e] for the rows of e.
 KERNEL(grouped_gemm_input) {
-  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), size_of(x[6]), size_of(x[5]), false);
+  size_t d = size_of(x[5]), f = size_of(x[6]);
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), f, d, false);
 }
 
 /// grouped_gemm_weight(dy_NF, x_ND, offsets_E1, dw_EFD list, E, d, f): dw[e] = dy[rows of e]ᵀ x[rows of e], which is

@@ -75,7 +75,7 @@ static void pack_runs(const float *in, size_t p_stride, size_t count, size_t k, 
 
 #define LINE 16 // floats in a line of the cache
 
-/// out[p * width + i] = in[i * i_stride + p] for i < count: a line of each row at a time, so that a panel fills in order.
+/// out[p * width + i] = in[i * i_stride + p] for i < count: a line of each row at a time, so a panel fills in order.
 static void pack_turned(const float *in, size_t i_stride, size_t count, size_t k, size_t width, float *out) {
   size_t sides = count / SIDE * SIDE, fours = count / 4 * 4, lines = k / LINE * LINE;
   for (size_t line = 0; line < lines; line += LINE) {
@@ -104,8 +104,8 @@ static void pack_turned(const float *in, size_t i_stride, size_t count, size_t k
     for (size_t i = fours; i < count; i++) out[p * width + i] = in[i * i_stride + p];
 }
 
-/// One panel: out[p * width + i] = in[i * i_stride + p * p_stride] for i < count, and zero for count ≤ i < width. One of
-/// the strides is 1.
+/// One panel: out[p * width + i] = in[i * i_stride + p * p_stride] for i < count, and zero for count ≤ i < width. One
+/// of the strides is 1.
 static void pack_panel(const float *in, size_t i_stride, size_t p_stride, size_t count, size_t k, size_t width,
                        float *out) {
   if (i_stride == 1) pack_runs(in, p_stride, count, k, width, out);

@@ -1,5 +1,5 @@
-// Register tiles: all sums of a few rows and columns of C stay in registers while k runs. Each element adds up its terms
-// in the order of k, whatever the tile, so that all tiles give the same bits.
+// Register tiles: all sums of a few rows and columns of C stay in registers while k runs. Each element adds up its
+// terms in the order of k, whatever the tile, so that all tiles give the same bits.
 
 #ifndef MOE_TILE_H
 #define MOE_TILE_H
@@ -9,6 +9,8 @@
 // The main tile, and a lower and wider one for few rows. Sums, a row of B and an element of A fill the registers.
 #if LANES == 16
 #define TILE_ROWS 12
+#elif defined(__wasm__) // V8 keeps no more sums than these in registers: six rows run at half the speed
+#define TILE_ROWS 4
 #else
 #define TILE_ROWS 6
 #endif
@@ -49,8 +51,8 @@ INLINE Side add_product_side(Side sum, float a, Side b) {
 #endif
 }
 
-/// Memory that a tile asks for while it computes: in every 16 steps of k the line at `from` and those `row` floats apart
-/// behind it; then `from` moves by `step`.
+/// Memory that a tile asks for while it computes: in every 16 steps of k the line at `from` and those `row` floats
+/// apart behind it; then `from` moves by `step`.
 typedef struct {
   const float *from;
   size_t row, step;
@@ -68,12 +70,12 @@ INLINE void sum_tile(int rows, int wide, size_t k, const float *a, size_t a_row,
     for (; steps > 0; steps--, a += a_column, b += b_row, line += ahead.row) {
       Floats row[FLAT_WIDE];
       __builtin_prefetch(line, 0, 2);
-  UNROLL
+      UNROLL
       for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);
-  UNROLL
+      UNROLL
       for (int i = 0; i < rows; i++) {
         Floats left_side = spread(a[(size_t)i * a_row]);
-  UNROLL
+        UNROLL
         for (int j = 0; j < wide; j++) sum[i * wide + j] = add_product(sum[i * wide + j], left_side, row[j]);
       }
     }
@@ -108,8 +110,8 @@ INLINE void write_tile(int rows, int wide, const Floats *sum, Corner corner) {
   }
   UNROLL
   for (int i = 0; i < rows; i++) {
-    if ((size_t)i >= corner.rows) return;
-  UNROLL
+    if ((size_t)i >= corner.rows) continue;
+    UNROLL
     for (int j = 0; j < wide; j++) {
       float *c = corner.c + (size_t)i * corner.stride + j * LANES;
       Floats value = sum[i * wide + j];
@@ -146,19 +148,18 @@ static void write_turned(const float *sum, size_t width, Corner corner) {
 /// Asks for the memory of a tile before its sums begin, where they are so short that waiting for it would tell.
 INLINE void expect_tile(int rows, int wide, size_t k, Corner corner) {
   if (k > SHORT_K) return;
-  UNROLL
   for (int i = 0; i < rows; i++)
-  UNROLL
     for (int j = 0; j < wide * LANES; j += LINE) __builtin_prefetch(corner.c + (size_t)i * corner.stride + j, 1);
 }
 
 /// A tile from a panel of A [k, rows] and rows of B that lie b_row apart.
-#define TILE(NAME, ROWS, WIDE)                                                                                       \
-  static void NAME(size_t k, const float *restrict a, const float *restrict b, size_t b_row, Ahead ahead, Corner corner) { \
-    Floats sum[(ROWS) * (WIDE)];                                                                                     \
-    expect_tile(ROWS, WIDE, k, corner);                                                                              \
-    sum_tile(ROWS, WIDE, k, a, 1, ROWS, b, b_row, ahead, sum);                                                       \
-    write_tile(ROWS, WIDE, sum, corner);                                                                             \
+#define TILE(NAME, ROWS, WIDE)                                                                             \
+  static void NAME(size_t k, const float *restrict a, const float *restrict b, size_t b_row, Ahead ahead, \
+                   Corner corner) {                                                                        \
+    Floats sum[(ROWS) * (WIDE)];                                                                           \
+    expect_tile(ROWS, WIDE, k, corner);                                                                    \
+    sum_tile(ROWS, WIDE, k, a, 1, ROWS, b, b_row, ahead, sum);                                             \
+    write_tile(ROWS, WIDE, sum, corner);                                                                   \
   }
 TILE(run_tile, TILE_ROWS, TILE_WIDE)
 TILE(run_narrow_tile, TILE_ROWS, 1)
@@ -167,16 +168,17 @@ TILE(run_low_narrow_tile, LOW_ROWS, 1)
 TILE(run_flat_tile, 1, FLAT_WIDE)
 TILE(run_flat_narrow_tile, 1, 1)
 
-#define COPY_ROW (K_BLOCK + 16) // floats from one copied column to the next: no two begin at the same place of the cache
+#define COPY_ROW (K_BLOCK + 16) // floats between copied columns: no two begin at the same place of the cache
 
 /// The transpose of a tile: column i of B has its term p at b + i * I_STEP + p * P_STEP; A is a panel of its rows.
-#define TURNED_TILE(NAME, WIDE, I_STEP, P_STEP)                                                                    \
-  static void NAME(size_t k, const float *restrict b, size_t b_row, const float *restrict a, Ahead ahead, Corner corner) { \
-    Floats sum[TILE_ROWS * (WIDE)], spilled[TILE_ROWS * (WIDE)];                                                   \
-    (void)b_row;                                                                                                   \
-    sum_tile(TILE_ROWS, WIDE, k, b, I_STEP, P_STEP, a, (WIDE) * LANES, ahead, sum);                                \
-    copy_sums(TILE_ROWS * (WIDE), sum, spilled);                                                                   \
-    write_turned((const float *)spilled, (WIDE) * LANES, corner);                                                  \
+#define TURNED_TILE(NAME, WIDE, I_STEP, P_STEP)                                                            \
+  static void NAME(size_t k, const float *restrict b, size_t b_row, const float *restrict a, Ahead ahead, \
+                   Corner corner) {                                                                        \
+    Floats sum[TILE_ROWS * (WIDE)], spilled[TILE_ROWS * (WIDE)];                                           \
+    (void)b_row;                                                                                           \
+    sum_tile(TILE_ROWS, WIDE, k, b, I_STEP, P_STEP, a, (WIDE) * LANES, ahead, sum);                        \
+    copy_sums(TILE_ROWS * (WIDE), sum, spilled);                                                           \
+    write_turned((const float *)spilled, (WIDE) * LANES, corner);                                          \
   }
 TURNED_TILE(run_copied_tile, TILE_WIDE, COPY_ROW, 1)
 TURNED_TILE(run_copied_narrow_tile, 1, COPY_ROW, 1)
