@@ -86,6 +86,10 @@ function gemm(random: Random): Call {
         [5, 2100, 33],
         [97, 130, 257],
         [1, 65, 4100],
+        [193, 65, 300], // more rows than are packed at once
+        [66, 40, 512], // columns whose places in the cache coincide
+        [2, 512, 600],
+        [12, 520, 257],
       ]),
     () => [edge(random), edge(random), edge(random)],
   );
@@ -103,6 +107,7 @@ function gemm(random: Random): Call {
 function groups(random: Random) {
   const experts = pick(random, [0, 1, 2, 3, 7, 40]);
   const counts = Array.from({ length: experts }, () => (random() < 0.3 ? 0 : edge(random, 33)));
+  if (experts > 0 && random() < 0.1) counts[experts - 1] = 200;
   const offsets = [0];
   for (const count of counts) offsets.push(offsets[offsets.length - 1] + count);
   const [d, f] = [edge(random, 65), edge(random, 65)];
