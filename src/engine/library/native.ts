@@ -203,11 +203,12 @@ function keyOf(compilerVersion: string): string {
 /** Returns the new library's file. */
 async function compile(compiler: string, include: string, cache: string, key: string): Promise<string> {
   try {
-    mkdirSync(cache, { recursive: true });
+    makeFolder(cache);
     accessSync(cache, constants.W_OK);
   } catch (error) {
     throw new Refusal(`The C kernels cannot be kept in ${cache}: ${firstLine(error)}.`);
   }
+  announce?.(`Compiling the C kernels with ${compiler}, once, into ${cache}.`);
   const folder = mkdtempSync(join(tmpdir(), 'kernels-'));
   const temporary = join(cache, `kernels-${randomUUID()}.part`);
   try {
@@ -225,6 +226,17 @@ async function compile(compiler: string, include: string, cache: string, key: st
   } finally {
     rmSync(temporary, { force: true });
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** As mkdir -p. Node's own never returns for a folder that cannot be, such as one in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (!existsSync(path)) throw error; // another process may have been faster
   }
 }
 
