@@ -159,6 +159,7 @@ async function compiledAddon({
   }
   const include = headers.find(folder => existsSync(join(folder, 'node_api.h')));
   if (!include) throw new Refusal(`Node's header node_api.h is in none of ${headers.join(', ')}; run npm ci again.`);
+  prepare(cache);
   announce?.(`Compiling the C kernels with ${compiler.name}, once, into ${cache}.`);
   const file = await compile(compiler.name, include, cache, key);
   try {
@@ -202,13 +203,6 @@ function keyOf(compilerVersion: string): string {
 
 /** Returns the new library's file. */
 async function compile(compiler: string, include: string, cache: string, key: string): Promise<string> {
-  try {
-    makeFolder(cache);
-    accessSync(cache, constants.W_OK);
-  } catch (error) {
-    throw new Refusal(`The C kernels cannot be kept in ${cache}: ${firstLine(error)}.`);
-  }
-  announce?.(`Compiling the C kernels with ${compiler}, once, into ${cache}.`);
   const folder = mkdtempSync(join(tmpdir(), 'kernels-'));
   const temporary = join(cache, `kernels-${randomUUID()}.part`);
   try {
@@ -226,6 +220,15 @@ async function compile(compiler: string, include: string, cache: string, key: st
   } finally {
     rmSync(temporary, { force: true });
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function prepare(cache: string): void {
+  try {
+    makeFolder(cache);
+    accessSync(cache, constants.W_OK);
+  } catch (error) {
+    throw new Refusal(`The C kernels cannot be kept in ${cache}: ${firstLine(error)}.`);
   }
 }
 
