@@ -15,6 +15,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -234,12 +235,13 @@ function prepare(cache: string): void {
 
 /** As mkdir -p. Node's own never returns for a folder that cannot be, such as one in /proc. */
 function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  makeFolder(dirname(path));
+  const isThere = (): boolean => existsSync(path) && statSync(path).isDirectory();
+  if (isThere()) return;
+  if (!existsSync(path)) makeFolder(dirname(path));
   try {
     mkdirSync(path);
   } catch (error) {
-    if (!existsSync(path)) throw error; // another process may have been faster
+    if (!isThere()) throw error; // another process may have been faster
   }
 }
 
