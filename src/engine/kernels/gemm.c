@@ -55,6 +55,13 @@ static void pack_columns(const Product *product, size_t column, size_t end, floa
 
 static Ahead nothing_ahead(const float *here) { return (Ahead){here, 0, 0}; }
 
+/// The C that the next tile will write: it is asked for while this one computes.
+static Ahead next_tile(const Product *product, size_t row, size_t column, size_t end) {
+  const float *here = product->c + row * product->c_row + column;
+  const float *below = product->c + (row + TILE_ROWS) * product->c_row;
+  return (Ahead){column + TILE_COLUMNS < end ? here + TILE_COLUMNS : below, product->c_row, LINE};
+}
+
 /// While the first tiles of a panel of B are computed, each asks for one line of every row of the next panel.
 static Ahead next_panel(const Product *product, size_t row, size_t column) {
   size_t line = row / TILE_ROWS * LINE;
@@ -74,7 +81,7 @@ static void run_packed(const Product *product, const float *packed, float *memor
     for (size_t row = 0; row < product->m; row += TILE_ROWS)
       for (size_t column = first; column < end; column += TILE_COLUMNS)
         run_tile(k, panels_a + row * k, panels + (column - first) * k, TILE_COLUMNS,
-                 packed ? nothing_ahead(memory) : next_panel(product, row, column),
+                 packed ? next_tile(product, row, column, end) : next_panel(product, row, column),
                  corner_at(product, row, column, TILE_ROWS, TILE_COLUMNS));
   }
 }
@@ -271,20 +278,20 @@ static void part_task(const void *context, uint32_t task, unsigned thread) {
   run_rows(&part, (Packed){cut->packed, padded_columns(product), column}, batch->memory + thread * MEMORY);
 }
 
-#define SHARED_ROWS 96 // of a part whose B is packed already
-#define LEAST_COLUMNS (2 * TILE_COLUMNS)
-#define TASKS_PER_THREAD 6
+#define SHARED_ROWS 48 // of a part whose B is packed already
+#define TASKS_PER_THREAD 8
 
 /// Rows first, as each part packs its rows anew for its columns; columns where there are not enough rows.
 static void cut_product(Cut *cut, double wanted) {
   const Product *product = cut->product;
-  size_t rows = cut->packed ? SHARED_ROWS : ROW_BLOCK;
-  size_t down = parts(product->m, rows), unit = cut->packed || product->b_column == 1 ? TILE_COLUMNS : TILE_ROWS;
-  cut->rows = rows;
-  size_t columns = product->n;
-  if (wanted > (double)down) columns = (size_t)((double)product->n * (double)down / wanted) + 1;
-  if (columns < LEAST_COLUMNS) columns = LEAST_COLUMNS;
-  cut->columns = parts(columns, unit) * unit;
+  cut->rows = cut->packed ? SHARED_ROWS : ROW_BLOCK;
+  double pieces = wanted / (double)parts(product->m, cut->rows);
+  size_t unit = cut->packed || product->b_column == 1 ? TILE_COLUMNS : TILE_ROWS;
+  size_t least_columns = product->m <= TILE_ROWS || product->a_row == 1 ? 64 : 128; // else packing A would tell
+  size_t most = product->n / least_columns;
+  size_t across = pieces < (double)most ? (size_t)pieces + 1 : most;
+  if (across < 1 || pieces <= 1) across = 1;
+  cut->columns = parts(parts(product->n, across), unit) * unit;
   cut->across = parts(product->n, cut->columns);
 }
 

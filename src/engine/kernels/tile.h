@@ -143,21 +143,11 @@ static void write_turned(const float *sum, size_t width, Corner corner) {
       write_one(sum[j * width + i], corner, i, j);
 }
 
-#define SHORT_K 64
-
-/// Asks for the memory of a tile before its sums begin, where they are so short that waiting for it would tell.
-INLINE void expect_tile(int rows, int wide, size_t k, Corner corner) {
-  if (k > SHORT_K) return;
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < wide * LANES; j += LINE) __builtin_prefetch(corner.c + (size_t)i * corner.stride + j, 1);
-}
-
 /// A tile from a panel of A [k, rows] and rows of B that lie b_row apart.
 #define TILE(NAME, ROWS, WIDE)                                                                             \
   static void NAME(size_t k, const float *restrict a, const float *restrict b, size_t b_row, Ahead ahead, \
                    Corner corner) {                                                                        \
     Floats sum[(ROWS) * (WIDE)];                                                                           \
-    expect_tile(ROWS, WIDE, k, corner);                                                                    \
     sum_tile(ROWS, WIDE, k, a, 1, ROWS, b, b_row, ahead, sum);                                             \
     write_tile(ROWS, WIDE, sum, corner);                                                                   \
   }
