@@ -103,6 +103,15 @@ describe.each(kernelBackends)('%s', name => {
       x.dispose();
     });
 
+    it('view: of shared memory of somebody else, too', () => {
+      const callers = new Float32Array(new SharedArrayBuffer(64));
+      callers.fill(3);
+      const x = tf.tensor1d(callers);
+      const sum = tf.tidy(() => tf.add(x, x));
+      expect([...sum.dataSync()]).toEqual(new Array(16).fill(6));
+      tf.dispose([x, sum]);
+    });
+
     it('view: where kernels reach it, and not a copy of a copy', () => {
       const x = tf.tensor1d([1, 2, 3]);
       expect(memory.library.reaches(memory.view(x))).toBe(true);

@@ -50,10 +50,11 @@ export function openWasm(instructions?: string): Library {
   };
   const exports = new WebAssembly.Instance(module, imports).exports as unknown as Exports;
   heap = createHeap(memory, exports.__heap_base.value);
+  const own = memoryOf(memory, heap);
   return {
     instructions: build,
-    ...memoryOf(memory, heap),
-    call: createCall(exports, memory, heap),
+    ...own,
+    call: createCall(exports, memory, heap, own.owns),
     setThreads: createThreads(module, memory, heap, exports),
   };
 }
@@ -69,11 +70,12 @@ function compile(instructions?: string): { module: WebAssembly.Module; build: st
 }
 
 function memoryOf(memory: WebAssembly.Memory, heap: Heap): Pick<Library, 'allocate' | 'free' | 'reaches' | 'owns'> {
-  // Only this memory is a shared buffer here, and each time it grows it gets another object of that kind.
-  const owns = (values: Float32Array): boolean => values.buffer instanceof SharedArrayBuffer;
+  const buffers = new WeakSet<ArrayBufferLike>(); // one more each time the memory grows
+  const owns = ({ buffer }: Float32Array): boolean => buffers.has(buffer);
   return {
     allocate(floats) {
       const address = heap.allocate(floats * 4); // may grow the memory, so before its buffer is read
+      buffers.add(memory.buffer);
       return new Float32Array(memory.buffer, address, floats);
     },
     free: values => heap.free(values.byteOffset),
@@ -83,7 +85,7 @@ function memoryOf(memory: WebAssembly.Memory, heap: Heap): Pick<Library, 'alloca
 }
 
 /** Calls by name: arguments are written into a block of the heap, eight bytes each, and its address is passed. */
-function createCall(exports: Exports, memory: WebAssembly.Memory, heap: Heap): Library['call'] {
+function createCall(exports: Exports, memory: WebAssembly.Memory, heap: Heap, owns: Library['owns']): Library['call'] {
   const block = heap.allocate(MOST_ARGUMENTS * 8);
   const numbers = new Float64Array(memory.buffer, block, MOST_ARGUMENTS);
   const addresses = new Uint32Array(memory.buffer, block, MOST_ARGUMENTS * 2);
@@ -98,9 +100,9 @@ function createCall(exports: Exports, memory: WebAssembly.Memory, heap: Heap): L
   }
 
   function addressOf(values: Float32Array | Int32Array | Uint16Array): number {
-    if (values.buffer instanceof SharedArrayBuffer) return values.byteOffset;
-    if (values instanceof Float32Array) throw new Error('a kernel was given floats outside of its memory');
-    return lend(values);
+    if (!(values instanceof Float32Array)) return lend(values);
+    if (!owns(values)) throw new Error('a kernel was given floats outside of its memory');
+    return values.byteOffset;
   }
 
   return (kernel, values) => {
@@ -125,7 +127,7 @@ function createThreads(module: WebAssembly.Module, memory: WebAssembly.Memory, h
     const wanted = Math.min(Math.max(1, Math.floor(threads)), MOST_THREADS);
     for (; started < wanted; started++) {
       const stack = heap.allocate(STACK_BYTES) + STACK_BYTES;
-      new Worker(WORKER, { eval: true, workerData: { module, memory, stack, thread: started } }).unref();
+      new Worker(WORKER, { eval: true, execArgv: [], workerData: { module, memory, stack, thread: started } }).unref();
     }
     return exports.set_thread_count(wanted);
   };
