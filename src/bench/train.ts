@@ -1,6 +1,6 @@
 // Time of a training step: the step of `moe train` itself (forward, backward, clipping, AdamW) on random tokens.
 import { disposeModel, type Model } from '../model/weights.ts';
-import { createOptimizer, type Optimizer } from '../train/optimizer.ts';
+import { createOptimizer, optimizerSettings } from '../train/optimizer.ts';
 import { createRng } from '../train/rng.ts';
 import { trainStep } from '../train/step.ts';
 import { createWatch } from '../train/watch.ts';
@@ -33,7 +33,7 @@ export async function timeTraining(
     selectionBias: new Map(),
   };
   await save?.([...savedWeights(model.weights), allTokens(shape, seed, repeats.warmup + repeats.repeats)]);
-  const optimizer = newOptimizer(model, config.train);
+  const optimizer = createOptimizer(model.weights, optimizerSettings(config));
   const step = { model, optimizer, config, watch: createWatch(), stream: randomStream(shape, seed) };
   const expertOfLanguage = Int32Array.of(0);
   const values: number[] = [];
@@ -47,18 +47,6 @@ export async function timeTraining(
   disposeModel(model);
   const tokens = shape.batch * shape.sequence;
   return { timing: summary(name, ms, modelOperations(shape, TRAINING_STEP), tokens), values };
-}
-
-function newOptimizer(model: Model, train: ReturnType<typeof benchConfig>['train']): Optimizer {
-  return createOptimizer(model.weights, {
-    beta1: train.beta1,
-    beta2: train.beta2,
-    epsilon: train.epsilon,
-    weightDecay: train.weight_decay,
-    decayEmbeddings: train.decay_embeddings,
-    decayNorms: train.decay_norms,
-    multipliers: train.multipliers,
-  });
 }
 
 /** The ids of all steps, as randomStream draws them. */

@@ -2,6 +2,7 @@
 // router, experts and trunk. The arithmetic of one update is src/engine/ops/adamw.ts; here is who gets which settings,
 // and the state: m, v (fp32, the parameter's shape) and the number of updates, kept per parameter as torch does,
 // so that parameters that join later (upcycled experts) start with a fresh bias correction.
+import type { Config } from '../config/schema.ts';
 import { adamw } from '../engine/ops/adamw.ts';
 import type { Tensor, Variable } from '../engine/tf.ts';
 import { tf } from '../engine/tf.ts';
@@ -21,6 +22,13 @@ export interface OptimizerSettings {
   decayNorms: boolean;
   /** Factors on the learning rate; 0 freezes the group: no update, no decay, no state. */
   multipliers: Record<LearningGroup, number>;
+}
+
+/** What a configuration says about the optimizer. */
+export function optimizerSettings({ train }: Config): OptimizerSettings {
+  const { beta1, beta2, epsilon, multipliers } = train;
+  const { weight_decay: weightDecay, decay_embeddings: decayEmbeddings, decay_norms: decayNorms } = train;
+  return { beta1, beta2, epsilon, weightDecay, decayEmbeddings, decayNorms, multipliers };
 }
 
 /** An entry of the saved state: `<name>.exp_avg`, `<name>.exp_avg_sq` or `<name>.step` (one number). */

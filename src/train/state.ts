@@ -8,7 +8,7 @@ import { modelSpec } from '../model/spec.ts';
 import { createModel, disposeModel, hostTensors, initialWeights, type Model } from '../model/weights.ts';
 import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
 import { openModel } from './open.ts';
-import { createOptimizer, type Optimizer } from './optimizer.ts';
+import { createOptimizer, type Optimizer, optimizerSettings } from './optimizer.ts';
 import { openTrainingStream, type Prepared } from './prepare.ts';
 import { createStreams, restoreStreams, type StreamStates, type Streams, streamStates } from './rng.ts';
 import { learningRate } from './schedule.ts';
@@ -68,7 +68,7 @@ export function freshState(config: Config, map: FamilyMap, prepared: Prepared): 
     step: 0,
     tokens: 0,
     model,
-    optimizer: newOptimizer(model, config),
+    optimizer: createOptimizer(model.weights, optimizerSettings(config)),
     stream: openTrainingStream(config, prepared),
     watch: newWatch(config, model, 0),
     rng,
@@ -98,7 +98,7 @@ function initialModel(config: Config, map: FamilyMap, path: string): Model {
 
 export function restoredState(config: Config, prepared: Prepared, checkpoint: Checkpoint, model: Model): RunState {
   const saved = checkpoint.trainerState.run as SavedRun;
-  const optimizer = newOptimizer(model, config);
+  const optimizer = createOptimizer(model.weights, optimizerSettings(config));
   optimizer.importState(checkpoint.optimizer());
   return {
     phase: saved.phase,
@@ -118,7 +118,7 @@ export function enterSparse(state: RunState, config: Config, model: Model): void
   disposeModel(state.model);
   state.phase = 'sparse';
   state.model = model;
-  state.optimizer = newOptimizer(model, config);
+  state.optimizer = createOptimizer(model.weights, optimizerSettings(config));
   state.watch = newWatch(config, model, state.step);
 }
 
@@ -149,18 +149,6 @@ export async function saveState(
 export function disposeState(state: RunState): void {
   state.optimizer.dispose();
   disposeModel(state.model);
-}
-
-function newOptimizer(model: Model, { train }: Config): Optimizer {
-  return createOptimizer(model.weights, {
-    beta1: train.beta1,
-    beta2: train.beta2,
-    epsilon: train.epsilon,
-    weightDecay: train.weight_decay,
-    decayEmbeddings: train.decay_embeddings,
-    decayNorms: train.decay_norms,
-    multipliers: train.multipliers,
-  });
 }
 
 /** Ten times the loss of guessing evenly among the vocabulary is beyond any warm-up. */

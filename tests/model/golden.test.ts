@@ -9,7 +9,7 @@ import { readFloat32, readSafetensors } from '../../src/hub/read-safetensors.ts'
 import { type ModelSpec, modelSpec, tensorSpecs } from '../../src/model/spec.ts';
 import type { TokenInput } from '../../src/model/token-input.ts';
 import { createModel, disposeModel, type HostTensor, hostTensors, type Model } from '../../src/model/weights.ts';
-import { createOptimizer } from '../../src/train/optimizer.ts';
+import { createOptimizer, optimizerSettings } from '../../src/train/optimizer.ts';
 import { learningRate } from '../../src/train/schedule.ts';
 import { trainStep } from '../../src/train/step.ts';
 import { createWatch } from '../../src/train/watch.ts';
@@ -189,16 +189,7 @@ describe.each(['cpu', 'wasm'] as const)(
       await selectBackend(backend);
       const config = configOf(cases[name]);
       const model = modelOf(cases[name]);
-      const { train } = config;
-      const optimizer = createOptimizer(model.weights, {
-        beta1: train.beta1,
-        beta2: train.beta2,
-        epsilon: train.epsilon,
-        weightDecay: train.weight_decay,
-        decayEmbeddings: train.decay_embeddings,
-        decayNorms: train.decay_norms,
-        multipliers: train.multipliers,
-      });
+      const optimizer = createOptimizer(model.weights, optimizerSettings(config));
       const watch = createWatch();
       let read = 0;
       const stream = { next: () => batchOf(golden.batches[read++ % golden.batches.length]), state: () => ({}) };
