@@ -32,9 +32,6 @@ typedef struct {
   bool accumulate;
 } Corner;
 
-/// One number in all lanes; it minus zero is itself, where plus zero would be one more instruction.
-INLINE Floats spread(float value) { return value - (Floats){0}; }
-
 INLINE Floats add_product(Floats sum, Floats a, Floats b) {
 #if defined(__wasm_relaxed_simd__)
   return (Floats)__builtin_wasm_relaxed_madd_f32x4(a, b, sum);
@@ -74,7 +71,7 @@ INLINE void sum_tile(int rows, int wide, size_t k, const float *a, size_t a_row,
       for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);
       UNROLL
       for (int i = 0; i < rows; i++) {
-        Floats left_side = spread(a[(size_t)i * a_row]);
+        Floats left_side = all(a[(size_t)i * a_row]);
         UNROLL
         for (int j = 0; j < wide; j++) sum[i * wide + j] = add_product(sum[i * wide + j], left_side, row[j]);
       }
