@@ -1,6 +1,7 @@
 // The tfjs backends `native` and `wasm`: tensors in memory that the C kernels reach, our kernels for what training
 // uses, and every kernel of tfjs's own `cpu` backend for the rest.
 
+import { bfloat16ToFloat32 } from './bfloat16.ts';
 import type { Library } from './library/library.ts';
 import './fast/replaced.ts';
 import { borrowTheRest, type KernelArgument, type KernelMemory } from './memory.ts';
@@ -14,6 +15,14 @@ interface Entry {
   owned?: boolean;
   /** Integers or booleans as fp32, from the library: tfjs casts them by a new label on the same array. */
   floats?: Float32Array;
+  halves?: Halves;
+}
+
+/** What a tensor in bf16 has instead of values: those are widened anew for each who asks. */
+interface Halves {
+  values: Uint16Array;
+  /** From the library, where its kernels do not reach the caller's array. */
+  memory?: Float32Array;
 }
 
 class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
@@ -33,7 +42,7 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
 
   view(tensor: TensorInfo): Float32Array {
     const entry = this.entryOf(tensor);
-    if (!(entry.values instanceof Float32Array)) {
+    if (entry.halves || !(entry.values instanceof Float32Array)) {
       entry.floats ??= this.copied(entry.values);
       return entry.floats;
     }
@@ -44,8 +53,21 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
   own(tensor: TensorInfo): Float32Array {
     if (this.refCount(tensor.dataId) > 1) throw new Error('a tensor that shares its values cannot be changed in place');
     const entry = this.entryOf(tensor);
+    if (entry.halves) throw new Error('a tensor in bf16 cannot be changed: it is for inference only');
     if (!entry.owned) this.takeOver(entry);
     return entry.values;
+  }
+
+  halves(tensor: TensorInfo): Uint16Array | null {
+    return this.entryOf(tensor).halves?.values ?? null;
+  }
+
+  keepHalves(values: Uint16Array, shape: number[]): TensorInfo {
+    const halves = this.library.reaches(values) ? { values } : this.copiedHalves(values);
+    const tensor = this.makeTensorInfo(shape, 'float32', new Float32Array());
+    const values32 = { get: () => bfloat16ToFloat32(halves.values) };
+    Object.defineProperty(Object.assign(this.entryOf(tensor), { halves }), 'values', values32);
+    return tensor;
   }
 
   release(...tensors: TensorInfo[]): void {
@@ -61,6 +83,7 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
     const gone = super.disposeData(dataId, force);
     if (entry?.owned && gone) this.library.free(entry.values);
     if (entry?.floats && gone) this.library.free(entry.floats);
+    if (entry?.halves?.memory && gone) this.library.free(entry.halves.memory);
     return gone;
   }
 
@@ -74,7 +97,7 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
   keepApart(outputs: TensorInfo | TensorInfo[]): void {
     for (const output of Array.isArray(outputs) ? outputs : [outputs]) {
       const entry = this.entryOf(output);
-      if (!entry.owned && entry.values instanceof Float32Array && this.library.owns(entry.values)) {
+      if (!entry.owned && !entry.halves && entry.values instanceof Float32Array && this.library.owns(entry.values)) {
         entry.values = entry.values.slice();
       }
     }
@@ -93,6 +116,13 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
     const copy = this.library.allocate(values.length);
     copy.set(values);
     return copy;
+  }
+
+  private copiedHalves(halves: Uint16Array): Halves {
+    const memory = this.library.allocate(Math.ceil(halves.length / 2));
+    const values = new Uint16Array(memory.buffer, memory.byteOffset, halves.length);
+    values.set(halves);
+    return { values, memory };
   }
 }
 

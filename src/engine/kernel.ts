@@ -2,6 +2,7 @@
 // An operation asks for its kernel on the current backend and falls back to its plain-tfjs reference. A C or WGSL
 // kernel registered under the same name is picked up with no change to the operation or the model.
 
+import { isHalf } from './half.ts';
 import type { Tensor, TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';
 
@@ -16,7 +17,7 @@ export function runKernel(name: string, inputs: Record<string, Tensor>, attribut
 
 /** An operation with its own gradient.
  *  `forward` returns the value and the tensors that the gradient needs; it is run without a tape.
- *  `backward` receives the gradient of the value and those tensors and returns one new tensor per input. */
+ *  `backward` is refused where an input is in bf16, which is for inference only. It receives the gradient of the value and those tensors and returns one new tensor per input. */
 export function withGradient<T extends Tensor>(
   inputs: Tensor[],
   forward: () => { value: T; saved: Tensor[] },
@@ -26,7 +27,12 @@ export function withGradient<T extends Tensor>(
     const save = parts[inputs.length] as (tensors: Tensor[]) => void;
     const { value, saved } = forward();
     save(saved);
-    return { value, gradFunc: (dy: Tensor, kept: Tensor[]) => tf.tidy(() => backward(dy as T, kept)) };
+    const half = inputs.some(isHalf); // asked now, as inputs may be gone by then
+    const gradFunc = (dy: Tensor, kept: Tensor[]) => {
+      if (half) throw new Error('weights in bf16 have no gradient: open the checkpoint for training');
+      return tf.tidy(() => backward(dy as T, kept));
+    };
+    return { value, gradFunc };
   });
   return operation(...inputs) as T;
 }

@@ -5,7 +5,13 @@ import type { TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';
 
 /** An argument of a C kernel, in the order that its comment gives. Integers are only read. */
-export type KernelArgument = Float32Array | Int32Array | Uint16Array | readonly Float32Array[] | number | boolean;
+export type KernelArgument =
+  | Float32Array
+  | Int32Array
+  | Uint16Array
+  | readonly (Float32Array | Uint16Array)[]
+  | number
+  | boolean;
 
 /** The memory of the running backend, as one operation sees it. */
 export interface KernelMemory {
@@ -16,6 +22,10 @@ export interface KernelMemory {
   /** The tensor's values for changing them in place. A borrowed array (the caller's own) is copied first.
    *  @throws Error when another tensor shares the values. */
   own(tensor: TensorInfo): Float32Array;
+  /** The values of a tensor that is kept in bf16, in place, for arguments of `call`; null for every other tensor. */
+  halves(tensor: TensorInfo): Uint16Array | null;
+  /** A tensor that keeps its values in bf16. An array that kernels reach is borrowed, so it must not change. */
+  keepHalves(values: Uint16Array, shape: number[]): TensorInfo;
   /** Frees a tensor that is not among the outputs. */
   release(...tensors: TensorInfo[]): void;
   /** Runs a C kernel by name. Sizes must have been checked: the kernel trusts them.

@@ -2,15 +2,10 @@
 // Narrowing rounds to nearest, ties to even; too large becomes infinity; every NaN becomes the quiet NaN of its sign.
 // Widening is exact. All loops work on the integer bits; float32 ↔ bits by sharing one buffer.
 
+export { bfloat16ToFloat32 } from '../engine/bfloat16.ts';
+
 const bitsOf = (value_N: Float32Array): Uint32Array =>
   new Uint32Array(value_N.buffer, value_N.byteOffset, value_N.length);
-
-export function bfloat16ToFloat32(half_N: Uint16Array): Float32Array {
-  const value_N = new Float32Array(half_N.length);
-  const bits_N = bitsOf(value_N);
-  for (let i = 0; i < half_N.length; i++) bits_N[i] = half_N[i] << 16;
-  return value_N;
-}
 
 export function float32ToBfloat16(value_N: Float32Array): Uint16Array {
   const bits_N = bitsOf(value_N);

@@ -56,6 +56,11 @@ const positive = (random: Random, n: number): ArraySlot => ({
   role: 'input',
   values: Float32Array.from({ length: n }, () => 0.5 + random()),
 });
+/** In bf16: the upper halves of fp32 numbers. */
+const halves = (random: Random, n: number): ArraySlot => {
+  const words = new Uint32Array(input(random, n).values.buffer);
+  return { role: 'input', values: Uint16Array.from(words, word => word >>> 16) };
+};
 const output = (n: number): ArraySlot => ({ role: 'output', values: new Float32Array(n) });
 const changed = (random: Random, n: number, lowest = -1): ArraySlot => ({
   role: 'both',
@@ -113,6 +118,33 @@ function groups(random: Random) {
   const [d, f] = [edge(random, 65), edge(random, 65)];
   const matrices = (make: () => ArraySlot) => counts.map(make);
   return { shape: { counts: counts.join(' '), d, f }, offsets, total: offsets[experts], d, f, experts, matrices };
+}
+
+function gemmHalf(random: Random): Call {
+  const [m, n, k] = rarely(
+    random,
+    () =>
+      pick(random, [
+        [3, 20, 2300],
+        [97, 130, 257],
+        [1, 2100, 512],
+        [8, 97, 1300],
+        [66, 40, 300],
+      ]),
+    () => [edge(random), edge(random), edge(random)],
+  );
+  const bias = flag(random);
+  const [x, w] = [input(random, m * k), halves(random, n * k)];
+  return {
+    shape: { m, n, k, bias },
+    slots: [x, w, output(m * n), bias ? input(random, n) : 0, m, n, k],
+  };
+}
+
+function groupedGemmHalf(random: Random): Call {
+  const { shape, offsets, total, d, f, experts, matrices } = groups(random);
+  const weights = matrices(() => halves(random, d * f));
+  return { shape, slots: [input(random, total * d), weights, ints(offsets), output(total * f), experts, d, f] };
 }
 
 function groupedGemm(random: Random, way: 'forward' | 'input'): Call {
@@ -207,6 +239,16 @@ function arithmetic(random: Random): Call {
   };
 }
 
+function embedding(random: Random, weights: typeof halves): Call {
+  const [tokens, d] = rows(random);
+  const vocabulary = 1 + edge(random, 33);
+  const w = weights(random, vocabulary * d);
+  return {
+    shape: { tokens, d, vocabulary },
+    slots: [w, ids(random, tokens, vocabulary), output(tokens * d), tokens, d],
+  };
+}
+
 function crossEntropy(random: Random) {
   const tokens = edge(random, 33);
   const vocabulary = Math.max(
@@ -227,6 +269,8 @@ export const CALLS: Record<string, (random: Random) => Call> = {
   grouped_gemm: random => groupedGemm(random, 'forward'),
   grouped_gemm_input: random => groupedGemm(random, 'input'),
   grouped_gemm_weight: groupedGemmWeight,
+  gemm_half: gemmHalf,
+  grouped_gemm_half: groupedGemmHalf,
   attention: attentionForward,
   attention_gradient: attentionGradient,
   add: arithmetic,
@@ -301,15 +345,8 @@ export const CALLS: Record<string, (random: Random) => Call> = {
       slots: [changed(random, n), input(random, n), ...state, n, 0.9, 0.999, 0.99, 0.01, 1.1, 1e-8, 0.5],
     };
   },
-  embedding(random) {
-    const [tokens, d] = rows(random);
-    const vocabulary = 1 + edge(random, 33);
-    const w = input(random, vocabulary * d);
-    return {
-      shape: { tokens, d, vocabulary },
-      slots: [w, ids(random, tokens, vocabulary), output(tokens * d), tokens, d],
-    };
-  },
+  embedding: random => embedding(random, input),
+  embedding_half: random => embedding(random, halves),
   embedding_gradient(random) {
     const [tokens, d] = rows(random);
     const vocabulary = tokens > 0 ? 1 + edge(random, 33) : edge(random, 33);

@@ -11,7 +11,9 @@ export interface EmbeddingAttributes {
 registerFast<EmbeddingAttributes>('MoeEmbedding', (memory, { weight }, { id_T }) => {
   const d = weight.shape[1];
   const y = memory.allocate([id_T.length, d]);
-  memory.call('embedding', memory.view(weight), id_T, memory.view(y), id_T.length, d);
+  const halves = memory.halves(weight);
+  const kernel = halves ? 'embedding_half' : 'embedding';
+  memory.call(kernel, halves ?? memory.view(weight), id_T, memory.view(y), id_T.length, d);
   return [y];
 });
 

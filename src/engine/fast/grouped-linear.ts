@@ -10,6 +10,12 @@ export interface GroupedLinearAttributes {
   offsets_E1: Int32Array;
 }
 
+/** All weights in bf16, or null where one is not. */
+function halfWeights(memory: KernelMemory, inputs: Record<string, TensorInfo>, experts: number): Uint16Array[] | null {
+  const weights = Array.from({ length: experts }, (_, e) => memory.halves(inputs[`w${e}`]));
+  return weights.every(halves => halves !== null) ? weights : null;
+}
+
 const viewWeights = (memory: KernelMemory, inputs: Record<string, TensorInfo>, experts: number): Float32Array[] =>
   Array.from({ length: experts }, (_, e) => memory.view(inputs[`w${e}`]));
 
@@ -18,8 +24,10 @@ registerFast<GroupedLinearAttributes>('MoeGroupedLinear', (memory, inputs, { off
   const [rows, d] = inputs.x.shape;
   const f = inputs.w0.shape[0];
   const y_NF = memory.allocate([rows, f]);
-  const weights = viewWeights(memory, inputs, experts);
-  memory.call('grouped_gemm', memory.view(inputs.x), weights, offsets_E1, memory.view(y_NF), experts, d, f);
+  const halves = halfWeights(memory, inputs, experts);
+  const weights = halves ?? viewWeights(memory, inputs, experts);
+  const kernel = halves ? 'grouped_gemm_half' : 'grouped_gemm';
+  memory.call(kernel, memory.view(inputs.x), weights, offsets_E1, memory.view(y_NF), experts, d, f);
   return [y_NF];
 });
 

@@ -52,8 +52,24 @@ export function fusedProduct(
   return product(memory, a, b, attributes, bias);
 }
 
+/** x Wᵀ + bias with a W in bf16, read in place; null for every other product. */
+function halfProduct(
+  memory: KernelMemory,
+  x: TensorInfo,
+  w: TensorInfo,
+  { transposeA, transposeB }: ProductAttributes,
+  bias?: TensorInfo,
+): TensorInfo | null {
+  const halves = memory.halves(w);
+  if (!halves || transposeA || !transposeB || !isFloat(x) || !isFloat(bias)) return null;
+  const [[m, k], [n]] = [x.shape, w.shape];
+  const y = memory.allocate([m, n]);
+  memory.call('gemm_half', memory.view(x), halves, memory.view(y), bias ? memory.view(bias) : 0, m, n, k);
+  return y;
+}
+
 registerFast<ProductAttributes>('MoeProduct', (memory, { a, b, bias }, attributes) => {
-  const c = product(memory, a, b, attributes, bias);
+  const c = halfProduct(memory, a, b, attributes, bias) ?? product(memory, a, b, attributes, bias);
   if (!c) throw new Error(`MoeProduct: [${a.shape}] ${a.dtype} and [${b.shape}] ${b.dtype} are not fp32 matrices`);
   return [c];
 });

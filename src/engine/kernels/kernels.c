@@ -5,6 +5,7 @@
 #include "vector.h"
 
 #include "gemm.c"
+#include "half.c"
 
 #include "sums.c"
 #include "elementwise.c"
@@ -19,6 +20,7 @@
 
 #define EACH_KERNEL(X) \
   X(gemm) X(grouped_gemm) X(grouped_gemm_input) X(grouped_gemm_weight) \
+  X(gemm_half) X(grouped_gemm_half) X(embedding_half) \
   X(add) X(subtract) X(multiply) X(divide) X(exponential_each) X(logarithm_each) X(softmax) \
   X(swiglu) X(swiglu_gradient) \
   X(row_sum) X(column_sum) X(sum_of_squares) \

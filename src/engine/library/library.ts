@@ -7,9 +7,9 @@ export interface Library {
   /** Takes back what `allocate` gave: it may be given out again at once. */
   free(values: Float32Array): void;
   /** Whether kernels can reach these values where they are. */
-  reaches(values: Float32Array): boolean;
+  reaches(values: Float32Array | Uint16Array): boolean;
   /** Whether the values lie in memory of `allocate`, whole or in part. */
-  owns(values: Float32Array): boolean;
+  owns(values: Float32Array | Int32Array | Uint16Array): boolean;
   /** Runs a kernel. The caller has checked sizes. @throws Error when memory has run out or there is no such kernel. */
   call(kernel: string, values: readonly KernelArgument[]): void;
   /** Sets the number of threads, the caller's included; returns how many there are. The bits do not depend on it. */

@@ -71,7 +71,7 @@ function compile(instructions?: string): { module: WebAssembly.Module; build: st
 
 function memoryOf(memory: WebAssembly.Memory, heap: Heap): Pick<Library, 'allocate' | 'free' | 'reaches' | 'owns'> {
   const buffers = new WeakSet<ArrayBufferLike>(); // one more each time the memory grows
-  const owns = ({ buffer }: Float32Array): boolean => buffers.has(buffer);
+  const owns: Library['owns'] = ({ buffer }) => buffers.has(buffer);
   return {
     allocate(floats) {
       const address = heap.allocate(floats * 4); // may grow the memory, so before its buffer is read
@@ -100,9 +100,9 @@ function createCall(exports: Exports, memory: WebAssembly.Memory, heap: Heap, ow
   }
 
   function addressOf(values: Float32Array | Int32Array | Uint16Array): number {
-    if (!(values instanceof Float32Array)) return lend(values);
-    if (!owns(values)) throw new Error('a kernel was given floats outside of its memory');
-    return values.byteOffset;
+    if (owns(values)) return values.byteOffset;
+    if (values instanceof Float32Array) throw new Error('a kernel was given floats outside of its memory');
+    return lend(values);
   }
 
   return (kernel, values) => {
