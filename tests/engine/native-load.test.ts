@@ -96,8 +96,11 @@ describe('compilers that do not serve', () => {
       "Backend 'native' cannot be used: No C compiler was found (tried cc-of-nobody); install gcc or clang. Try --backend auto.",
     );
     expect(tf.getBackend()).toBe('cpu');
-    const { name, candidates } = await use('auto', { native });
+    const { name, why, candidates } = await use('auto', { native });
     expect(name).toBe('wasm');
+    expect(why).toMatch(
+      /^WebAssembly kernels for .* Not native: No C compiler was found \(tried cc-of-nobody\); install gcc or clang\.$/,
+    );
     expect(candidates.find(candidate => candidate.name === 'native')).toEqual({
       name: 'native',
       works: false,

@@ -56,13 +56,16 @@ async function whyNot(build: Build): Promise<string | null> {
 describe.each(Object.entries(SANITIZERS))('%s', async (_, { build, finds }) => {
   const reason = await whyNot(build);
 
-  it.runIf(reason)('cannot be used here, and says why', () => expect(reason).toMatch(/^[A-Z][^\n]*\.$/));
+  if (reason) {
+    it('cannot be used here, and says why', () => expect(reason).toMatch(/^[A-Z][^\n]*\.$/));
+    return;
+  }
 
-  it.runIf(!reason).each(here)('has nothing to say of the kernels for %s', async variant => {
+  it.each(here)('has nothing to say of the kernels for %s', async variant => {
     expect(complaints(await compileRunner(build), cases('sanitizers', 60), variant, 'heap')).toEqual([]);
   });
 
-  it.runIf(!reason)('finds what it is for', async () => {
+  it('finds what it is for', async () => {
     const program = await compileRunner({ ...build, broken: true });
     for (const [kernel, complaint] of Object.entries(finds)) {
       expect(complaints(program, [brokenCase(kernel)], 'plain', 'heap').join('\n'), kernel).toMatch(complaint);
