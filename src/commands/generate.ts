@@ -5,7 +5,7 @@ import { UserError } from '../errors.ts';
 import { generate } from '../eval/generate.ts';
 import { readMode } from '../eval/modes.ts';
 import { disposeModel } from '../model/weights.ts';
-import { type OpenedModel, openModel } from '../train/open.ts';
+import { type OpenedModel, openForInference } from '../train/open.ts';
 import { createRng } from '../train/rng.ts';
 import { useBackend } from './backend.ts';
 import { createOutput } from './output.ts';
@@ -29,7 +29,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
   if (options.topP <= 0 || options.topP > 1)
     throw new UserError(`--top-p ${options.topP} is out of range; give a share above 0 and up to 1.`);
   await useBackend(options.backend, options);
-  const opened = openModel(findCheckpoint(path).checkpoint);
+  const opened = openForInference(findCheckpoint(path).checkpoint);
   const { model, tokenizer } = opened;
   const languageExpert = expertOf(opened, options.language);
   const mode = readMode(options.routing, model.spec.router);

@@ -7,7 +7,7 @@ import { loadConfig } from '../config/load.ts';
 import { type Config, configSchema } from '../config/schema.ts';
 import type { Split, TokenDocument } from '../data/types.ts';
 import { UserError } from '../errors.ts';
-import { type OpenedModel, openModel } from '../train/open.ts';
+import { type OpenedModel, openForInference } from '../train/open.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { findCheckpoint } from './runs.ts';
 
@@ -22,10 +22,14 @@ export interface HeldOut extends OpenedModel {
   prepared: Prepared;
 }
 
-/** @param path a run, a checkpoint, or nothing for the newest run */
-export async function openHeldOut(path: string | undefined): Promise<HeldOut> {
+/** @param path a run, a checkpoint, or nothing for the newest run
+ *  @param open openForInference, or openModel for a model that is trained or grown */
+export async function openHeldOut(
+  path: string | undefined,
+  open: (directory: string) => OpenedModel = openForInference,
+): Promise<HeldOut> {
   const { checkpoint, run } = findCheckpoint(path);
-  const opened = openModel(checkpoint);
+  const opened = open(checkpoint);
   const config =
     run !== null && existsSync(join(run, 'config.yaml'))
       ? loadConfig(join(run, 'config.yaml')).config

@@ -15,6 +15,7 @@ import { toConfigJson } from '../model/config-json.ts';
 import { countParameters } from '../model/count.ts';
 import { disposeModel, hostTensors, type Model } from '../model/weights.ts';
 import { growExperts } from '../train/grow.ts';
+import { openModel } from '../train/open.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { createRng } from '../train/rng.ts';
 import { useBackend } from './backend.ts';
@@ -44,7 +45,7 @@ export async function upcycle(options: Options): Promise<void> {
   if (!INITS.includes(options.routerInit))
     throw new UserError(`--router-init ${options.routerInit} is not known; use ${INITS.join(', ')}.`);
   await useBackend(options.backend, options);
-  const held = await openHeldOut(options.from);
+  const held = await openHeldOut(options.from, openModel);
   if (held.model.spec.layers.includes('moe'))
     throw new UserError(`${held.checkpoint} has experts already; --from takes a dense checkpoint.`);
   const { config, map } = plan(held, options);

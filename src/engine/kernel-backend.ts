@@ -51,9 +51,9 @@ class KernelBackend extends tf.MathBackendCPU implements KernelMemory {
   }
 
   own(tensor: TensorInfo): Float32Array {
-    if (this.refCount(tensor.dataId) > 1) throw new Error('a tensor that shares its values cannot be changed in place');
     const entry = this.entryOf(tensor);
     if (entry.halves) throw new Error('a tensor in bf16 cannot be changed: it is for inference only');
+    if (this.refCount(tensor.dataId) > 1) throw new Error('a tensor that shares its values cannot be changed in place');
     if (!entry.owned) this.takeOver(entry);
     return entry.values;
   }

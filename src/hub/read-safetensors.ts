@@ -92,6 +92,12 @@ export function readFloat32(entry: TensorEntry): Float32Array {
   return Float32Array.from(integers(entry, buffer), Number);
 }
 
+/** The values of a BF16 tensor as they are stored. */
+export function readBfloat16(entry: TensorEntry): Uint16Array {
+  if (entry.dtype !== 'BF16') throw new Error(`tensor "${entry.name}" is ${entry.dtype}, not BF16`);
+  return new Uint16Array(readBytes(entry).buffer);
+}
+
 /** The values as int32. Errors (UserError): a floating-point tensor, a value outside int32. */
 export function readInt32(entry: TensorEntry): Int32Array {
   if (/^B?F/.test(entry.dtype)) {

@@ -1,4 +1,5 @@
 // A model in memory: its shape and its tensors by Hugging Face name, ready for training or inference.
+import { halfTensor } from '../engine/half.ts';
 import { type Tensor, tf, type Variable } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
 import { type ModelSpec, tensorSpecs } from './spec.ts';
@@ -14,6 +15,12 @@ export interface Model {
 export interface HostTensor {
   shape: number[];
   values: Float32Array;
+}
+
+/** A matrix in bf16, which inference reads in place. */
+export interface HalfMatrix {
+  shape: number[];
+  halves: Uint16Array;
 }
 
 /**
@@ -36,24 +43,29 @@ export function initialWeights(spec: ModelSpec, normal: () => number): Map<strin
 
 const biasName = (layer: number): string => `model.layers.${layer}.mlp.gate.e_score_correction_bias`;
 
-/** Puts host tensors on the backend. @throws UserError if a tensor is missing or has another shape */
-export function createModel(spec: ModelSpec, tensors: Map<string, HostTensor>, from = 'the weights'): Model {
+/** Puts host tensors on the backend. A model with matrices in bf16 is for inference only, and these must not change.
+ *  @throws UserError if a tensor is missing or has another shape */
+export function createModel(
+  spec: ModelSpec,
+  tensors: ReadonlyMap<string, HostTensor | HalfMatrix>,
+  from = 'the weights',
+): Model {
   const specs = tensorSpecs(spec);
   for (const { name, shape } of specs) check(name, shape, tensors.get(name), from);
   const selectionBias = new Map<number, Float32Array>();
   spec.layers.forEach((kind, layer) => {
     if (kind !== 'moe') return;
     const fresh = { shape: [spec.numExperts], values: new Float32Array(spec.numExperts) };
-    const bias = tensors.get(biasName(layer)) ?? fresh;
+    const bias = (tensors.get(biasName(layer)) as HostTensor | undefined) ?? fresh;
     check(biasName(layer), fresh.shape, bias, from);
     selectionBias.set(layer, Float32Array.from(bias.values));
   });
   const weights = new Map<string, Variable>();
-  for (const { name, shape } of specs) weights.set(name, upload(tensors.get(name)!.values, shape));
+  for (const { name } of specs) weights.set(name, upload(tensors.get(name)!));
   return { spec, weights, selectionBias };
 }
 
-function check(name: string, shape: number[], found: HostTensor | undefined, from: string): void {
+function check(name: string, shape: number[], found: { shape: number[] } | undefined, from: string): void {
   if (!found)
     throw new UserError(`${from}: tensor '${name}' is missing; the file belongs to another model or is incomplete.`);
   if (found.shape.join() !== shape.join())
@@ -62,8 +74,11 @@ function check(name: string, shape: number[], found: HostTensor | undefined, fro
     );
 }
 
-function upload(values: Float32Array, shape: number[]): Variable {
-  const start: Tensor = tf.tensor(Float32Array.from(values), shape, 'float32');
+function upload(host: HostTensor | HalfMatrix): Variable {
+  const start: Tensor =
+    'halves' in host
+      ? halfTensor(host.halves, host.shape)
+      : tf.tensor(Float32Array.from(host.values), host.shape, 'float32');
   const variable = tf.variable(start);
   start.dispose();
   return variable;
