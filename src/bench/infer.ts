@@ -4,7 +4,7 @@ import { tokenInput } from '../model/token-input.ts';
 import { forward } from '../model/transformer.ts';
 import { disposeModel, type Model } from '../model/weights.ts';
 import { createRng } from '../train/rng.ts';
-import { batchOf, randomIds, randomWeights } from './random.ts';
+import { batchOf, randomIds, randomWeights, type WeightType } from './random.ts';
 import { type SavedTensor, savedWeights } from './saved.ts';
 import { benchSpec, benchTensors, type Shape } from './shapes.ts';
 import { type Repeats, summary, type Timing, timed } from './timing.ts';
@@ -16,15 +16,17 @@ export interface InferenceTimes {
   values: number[];
 }
 
-/** @param save receives the weights and the token ids before the first run */
+/** @param type of the matrices
+ *  @param save receives the weights and the token ids before the first run */
 export async function timeInference(
   name: string,
   shape: Shape,
   seed: number,
   repeats: Repeats,
+  type: WeightType = 'fp32',
   save?: (tensors: SavedTensor[]) => Promise<void>,
 ): Promise<InferenceTimes> {
-  const weights = randomWeights(benchTensors(shape), seed);
+  const weights = randomWeights(benchTensors(shape), seed, type);
   const model: Model = { spec: benchSpec(shape), weights, selectionBias: new Map() };
   const ids = randomIds(shape, createRng(`${seed}/tokens`));
   await save?.([...savedWeights(weights), { name: 'token_ids', shape: [1, 1, ids.length], values: ids }]);

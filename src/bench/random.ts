@@ -1,7 +1,9 @@
 // Weights, tokens and inputs from a seed. One table of normal numbers is read round and round: half a billion fresh draws
 // would take a minute, and the time of a product does not depend on its numbers.
 import type { Batch, BatchStream } from '../data/types.ts';
-import { tf, type Variable } from '../engine/tf.ts';
+import { halfTensor } from '../engine/half.ts';
+import { type Tensor, tf, type Variable } from '../engine/tf.ts';
+import { float32ToBfloat16 } from '../hub/half.ts';
 import type { TensorSpec } from '../model/spec.ts';
 import { createRng, type Rng } from '../train/rng.ts';
 import { type Shape, sizeOf } from './shapes.ts';
@@ -24,17 +26,28 @@ export function normals(seed: string): (length: number, scale: number) => Float3
   };
 }
 
-/** Fresh weights on the backend, one tensor at a time: norms 1, biases 0, the rest N(0, 0.02). */
-export function randomWeights(tensors: readonly TensorSpec[], seed: number): Map<string, Variable> {
+export const WEIGHTS = ['fp32', 'bf16'] as const;
+export type WeightType = (typeof WEIGHTS)[number];
+
+/** Fresh weights on the backend, one tensor at a time: norms 1, biases 0, the rest N(0, 0.02).
+ *  @param type of the matrices, but for routers: as inference keeps those of a BF16 checkpoint */
+export function randomWeights(
+  tensors: readonly TensorSpec[],
+  seed: number,
+  type: WeightType = 'fp32',
+): Map<string, Variable> {
   const draw = normals(`${seed}/weights`);
   const weights = new Map<string, Variable>();
   for (const { name, shape, role } of tensors) {
     const size = sizeOf(shape);
     const constant = role === 'norm' || role === 'bias';
     const values = constant ? new Float32Array(size).fill(role === 'norm' ? 1 : 0) : draw(size, SCALE);
+    const half = type === 'bf16' && shape.length === 2 && role !== 'router';
+    const tensor = (): Tensor =>
+      half ? halfTensor(float32ToBfloat16(values), shape) : tf.tensor(values, shape, 'float32');
     weights.set(
       name,
-      tf.tidy(() => tf.variable(tf.tensor(values, shape, 'float32'))),
+      tf.tidy(() => tf.variable(tensor())),
     );
   }
   return weights;

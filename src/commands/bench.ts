@@ -6,6 +6,7 @@ import { arch, availableParallelism, cpus, platform } from 'node:os';
 import { timeProducts } from '../bench/gemm.ts';
 import { timeInference } from '../bench/infer.ts';
 import { layerTensors, timeLayer } from '../bench/layer.ts';
+import type { WeightType } from '../bench/random.ts';
 import { type SavedTensor, saveTensors } from '../bench/saved.ts';
 import { benchConfig, INFERENCE, layerShape, parameterCount, type Shape, sizeOf, TRAINING } from '../bench/shapes.ts';
 import type { Repeats, Timing } from '../bench/timing.ts';
@@ -54,15 +55,22 @@ export async function benchMoe(options: Common & { repeats: number; tokens: numb
 }
 
 export async function benchInfer(
-  options: Common & { model: string; repeats: number; tokens: number; layers?: number; save?: string },
+  options: Common & {
+    model: string;
+    repeats: number;
+    tokens: number;
+    layers?: number;
+    weights: WeightType;
+    save?: string;
+  },
 ): Promise<void> {
-  const { model, layers, tokens, seed, save } = options;
+  const { model, layers, tokens, weights, seed, save } = options;
   const known = shapeOf(INFERENCE, model);
   const shape = { ...known, layers: layers ?? known.layers, sequence: tokens };
   await measure(`infer ${model}`, options, options.repeats, async repeats => ({
-    shape,
+    shape: { ...shape, weights },
     parameters: parameterCount(shape),
-    ...oneTiming(await timeInference('forward pass', shape, seed, repeats, saver(save))),
+    ...oneTiming(await timeInference('forward pass', shape, seed, repeats, weights, saver(save))),
   }));
 }
 

@@ -13,6 +13,10 @@ export const backendOption = (): Option =>
   new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto');
 export const threadsOption = (): Option =>
   new Option('--threads <n>', 'threads of the backend (default: all processors)').argParser(positiveWhole);
+export const weightsOption = (): Option =>
+  new Option('--weights <type>', 'of the matrices; bf16: as in a checkpoint in BF16')
+    .choices(['fp32', 'bf16'])
+    .default('fp32');
 export const presetOption = (): Option =>
   new Option('--preset <name>', 'merge a preset of the file over it (may be repeated)')
     .argParser(collect)

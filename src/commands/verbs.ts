@@ -12,6 +12,7 @@ import {
   setOption,
   sizes,
   threadsOption,
+  weightsOption,
   wholeNumber,
 } from './options.ts';
 
@@ -197,7 +198,8 @@ function bench(): Command {
       save(repeats(work('infer', 'Time of one forward pass of a Qwen2-0.5B-shaped model; takes 2 GiB.'), 5))
         .option('--model <name>', 'qwen2-0.5b or tiny', 'qwen2-0.5b')
         .option('--layers <n>', "layers, instead of the model's own", positiveWhole)
-        .option('--tokens <n>', 'length of the sequence', positiveWhole, 128),
+        .option('--tokens <n>', 'length of the sequence', positiveWhole, 128)
+        .addOption(weightsOption()),
       ' --layers 4 --tokens 64',
     ).action(async options => (await import('./bench.ts')).benchInfer(options)),
     common(

@@ -54,6 +54,14 @@ test('a MoE layer: output and gradients of PyTorch', async () => {
   expect(values).toHaveLength(3);
 });
 
+test('weights in bf16 are those in fp32, rounded', async () => {
+  const [fp32, bf16] = await Promise.all(
+    (['fp32', 'bf16'] as const).map(type => timeInference('pass', INFERENCE.tiny, 0, once, type)),
+  );
+  expect(bf16.values[0]).not.toBe(fp32.values[0]);
+  expect(Math.abs(bf16.values[0] / fp32.values[0] - 1)).toBeLessThan(2 ** -6); // bf16 rounds by 2⁻⁹ at most, each
+});
+
 test('a forward pass: the logits of PyTorch', async () => {
   const { values } = await timeInference('pass', INFERENCE.tiny, 0, once);
   expect(values).toHaveLength(1);

@@ -116,6 +116,7 @@ test('verbs, arguments, options and defaults', () => {
       --model <name> = "qwen2-0.5b"
       --layers <n>
       --tokens <n> = 128
+      --weights <type> = "fp32" (fp32 bf16)
       --warmup <n> = 3
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
