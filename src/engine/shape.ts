@@ -11,3 +11,10 @@ export function checkIndex(what: string, index: Int32Array, count: number, none?
   const bad = index.findIndex(value => value !== none && (value < 0 || value >= count));
   if (bad >= 0) throw new RangeError(`${what} ${index[bad]} at place ${bad} is outside 0..${count - 1}`);
 }
+
+/** @throws Error when the offsets do not rise from 0 to `rows` over so many segments. */
+export function checkOffsets(what: string, offsets_E1: Int32Array, segments: number, rows: number): void {
+  const rising = offsets_E1.every((offset, e) => (e === 0 ? offset === 0 : offset >= offsets_E1[e - 1]));
+  if (offsets_E1.length === segments + 1 && offsets_E1[segments] === rows && rising) return;
+  throw new Error(`${what}: offsets [${offsets_E1}] do not fit ${segments} weights and ${rows} rows`);
+}

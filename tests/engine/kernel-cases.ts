@@ -151,7 +151,10 @@ function groupedGemm(random: Random, way: 'forward' | 'input'): Call {
   const { shape, offsets, total, d, f, experts, matrices } = groups(random);
   const [from, to] = way === 'forward' ? [d, f] : [f, d];
   const weights = matrices(() => input(random, d * f));
-  return { shape, slots: [input(random, total * from), weights, ints(offsets), output(total * to), experts, d, f] };
+  const accumulate = way === 'input' ? flag(random) : 0;
+  const to_N = accumulate ? changed(random, total * to) : output(total * to);
+  const slots = [input(random, total * from), weights, ints(offsets), to_N, experts, d, f];
+  return way === 'forward' ? { shape, slots } : { shape: { ...shape, accumulate }, slots: [...slots, accumulate] };
 }
 
 function groupedGemmWeight(random: Random): Call {

@@ -195,7 +195,7 @@ describe.each(libraries)('%s', (_, library) => {
       return onArrays(library, [rows * f, rows * d, x, dy, ...w, ...zeros], ([y, dx, inputs, gradients, ...rest]) => {
         const [weights, dw] = [rest.slice(0, E), rest.slice(E)];
         library.call('grouped_gemm', [inputs, weights, offsets, y, E, d, f]);
-        library.call('grouped_gemm_input', [gradients, weights, offsets, dx, E, d, f]);
+        library.call('grouped_gemm_input', [gradients, weights, offsets, dx, E, d, f, false]);
         library.call('grouped_gemm_weight', [gradients, inputs, offsets, dw, E, d, f]);
       });
     };

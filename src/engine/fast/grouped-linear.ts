@@ -10,24 +10,26 @@ export interface GroupedLinearAttributes {
   offsets_E1: Int32Array;
 }
 
-/** All weights in bf16, or null where one is not. */
-function halfWeights(memory: KernelMemory, inputs: Record<string, TensorInfo>, experts: number): Uint16Array[] | null {
-  const weights = Array.from({ length: experts }, (_, e) => memory.halves(inputs[`w${e}`]));
-  return weights.every(halves => halves !== null) ? weights : null;
-}
+type Inputs = Record<string, TensorInfo>;
 
-const viewWeights = (memory: KernelMemory, inputs: Record<string, TensorInfo>, experts: number): Float32Array[] =>
-  Array.from({ length: experts }, (_, e) => memory.view(inputs[`w${e}`]));
+/** The weights of E experts: the inputs named by `letter` and their number. */
+export const weightsOf = (inputs: Inputs, letter: string, experts: number): TensorInfo[] =>
+  Array.from({ length: experts }, (_, e) => inputs[`${letter}${e}`]);
+
+/** The forward kernel for these weights, and the weights as it takes them: bf16 where all are. */
+export function forwardWeights(memory: KernelMemory, weights: TensorInfo[]) {
+  const halves = weights.map(weight => memory.halves(weight));
+  if (halves.every(half => half !== null)) return { kernel: 'grouped_gemm_half', arrays: halves };
+  return { kernel: 'grouped_gemm', arrays: weights.map(memory.view, memory) };
+}
 
 registerFast<GroupedLinearAttributes>('MoeGroupedLinear', (memory, inputs, { offsets_E1 }) => {
   const experts = offsets_E1.length - 1;
   const [rows, d] = inputs.x.shape;
   const f = inputs.w0.shape[0];
   const y_NF = memory.allocate([rows, f]);
-  const halves = halfWeights(memory, inputs, experts);
-  const weights = halves ?? viewWeights(memory, inputs, experts);
-  const kernel = halves ? 'grouped_gemm_half' : 'grouped_gemm';
-  memory.call(kernel, memory.view(inputs.x), weights, offsets_E1, memory.view(y_NF), experts, d, f);
+  const { kernel, arrays } = forwardWeights(memory, weightsOf(inputs, 'w', experts));
+  memory.call(kernel, memory.view(inputs.x), arrays, offsets_E1, memory.view(y_NF), experts, d, f);
   return [y_NF];
 });
 
@@ -38,8 +40,8 @@ registerFast<GroupedLinearAttributes>('MoeGroupedLinearGrad', (memory, inputs, {
   const dx_ND = memory.allocate([rows, d]);
   const dw = Array.from({ length: experts }, () => memory.allocate([f, d]));
   const [x, dy, dx] = [inputs.x, inputs.gradient, dx_ND].map(memory.view, memory);
-  const weights = viewWeights(memory, inputs, experts);
-  memory.call('grouped_gemm_input', dy, weights, offsets_E1, dx, experts, d, f);
+  const weights = weightsOf(inputs, 'w', experts).map(memory.view, memory);
+  memory.call('grouped_gemm_input', dy, weights, offsets_E1, dx, experts, d, f, false);
   memory.call('grouped_gemm_weight', dy, x, offsets_E1, dw.map(memory.view, memory), experts, d, f);
   return [dx_ND, ...dw];
 });

@@ -367,7 +367,7 @@ KERNEL(gemm) {
 
 /// in [N, inner] times each weight [f, d], turned or not, into out [N, outer].
 static bool grouped_rows(const float *in, float *const *weights, const int32_t *offsets, float *out, size_t experts,
-                         size_t inner, size_t outer, bool turned) {
+                         size_t inner, size_t outer, bool turned, bool accumulate) {
   Product *products = scratch_bytes(experts * sizeof(Product));
   if (!products) return false;
   for (size_t e = 0; e < experts; e++) {
@@ -376,6 +376,7 @@ static bool grouped_rows(const float *in, float *const *weights, const int32_t *
         .a = in + start * inner, .b = weights[e], .c = out + start * outer,
         .m = end - start, .n = outer, .k = inner,
         .a_row = inner, .a_column = 1, .b_row = turned ? 1 : outer, .b_column = turned ? inner : 1, .c_row = outer,
+        .accumulate = accumulate,
     };
   }
   return run_products(products, experts);
@@ -384,13 +385,14 @@ static bool grouped_rows(const float *in, float *const *weights, const int32_t *
 /// grouped_gemm(x_ND, w_EFD list, offsets_E1, y_NF, E, d, f): y[r] = x[r] w[e]ᵀ for offsets[e] ≤ r < offsets[e + 1].
 KERNEL(grouped_gemm) {
   size_t d = size_of(x[5]), f = size_of(x[6]);
-  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), d, f, true);
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), d, f, true, false);
 }
 
-/// grouped_gemm_input(dy_NF, w_EFD list, offsets_E1, dx_ND, E, d, f): dx[r] = dy[r] w[e] for the rows of e.
+/// grouped_gemm_input(dy_NF, w_EFD list, offsets_E1, dx_ND, E, d, f, accumulate): dx[r] = (accumulate ? dx[r] : 0) +
+/// dy[r] w[e] for the rows of e.
 KERNEL(grouped_gemm_input) {
   size_t d = size_of(x[5]), f = size_of(x[6]);
-  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), f, d, false);
+  return grouped_rows(x[0].floats, x[1].list, x[2].ints, x[3].floats, size_of(x[4]), f, d, false, x[7].number != 0);
 }
 
 /// grouped_gemm_weight(dy_NF, x_ND, offsets_E1, dw_EFD list, E, d, f): dw[e] = dy[rows of e]ᵀ x[rows of e], which is

@@ -2,17 +2,12 @@
 import '../fast/grouped-linear.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { groupedLinearReference } from '../reference/grouped-linear.ts';
-import { checkShape } from '../shape.ts';
+import { checkOffsets, checkShape } from '../shape.ts';
 import type { Tensor, Tensor2D } from '../tf.ts';
 
 /** x_ND through E weights [F, D] -> [N, F]. `offsets_E1` rises from 0 to N. An empty segment's gradient is zero. */
 export function groupedLinear(x_ND: Tensor2D, w_EFD: Tensor2D[], offsets_E1: Int32Array): Tensor2D {
-  const rising = offsets_E1.every((offset, e) => (e === 0 ? offset === 0 : offset >= offsets_E1[e - 1]));
-  if (offsets_E1.length !== w_EFD.length + 1 || offsets_E1[w_EFD.length] !== x_ND.shape[0] || !rising) {
-    throw new Error(
-      `groupedLinear: offsets [${offsets_E1}] do not fit ${w_EFD.length} weights and ${x_ND.shape[0]} rows`,
-    );
-  }
+  checkOffsets('groupedLinear', offsets_E1, w_EFD.length, x_ND.shape[0]);
   for (const w_FD of w_EFD) checkShape('groupedLinear: weight', w_FD.shape, [w_EFD[0].shape[0], x_ND.shape[1]]);
   if (!hasKernel('MoeGroupedLinear')) return groupedLinearReference(x_ND, w_EFD, offsets_E1);
   const named = (x: Tensor, w: Tensor[]): Record<string, Tensor> => ({
