@@ -32,7 +32,7 @@ static void widen(const uint16_t *from, size_t n, float *to) {
 
 // A few rows: SIDE rows of weights at a time are turned in registers, two terms in each 32-bit word.
 
-#define FEW_HALF_ROWS 8 // beyond, widening into the cache costs less than turning again for every four rows
+#define FEW_HALF_ROWS SIDE // beyond, widening into the cache costs less than turning again for every four rows
 
 /// sum[i] += x[i, p + q] w[·, p + q] for q = 0 … 2 SIDE − 1, one after the other.
 INLINE void add_pairs(int rows, size_t p, const float *const *x, const uint16_t *const *w, Side *sum) {
@@ -113,12 +113,13 @@ static void write_few(const Product *product, size_t row, size_t rows, size_t co
     }                                                                                                        \
     write_few(product, row, ROWS, column, end, (const float *)all);                                          \
   }
-FEW(run_one_row, 1, 2)
+#define ONE_ROW_GROUPS (16 / SIDE)
+FEW(run_one_row, 1, ONE_ROW_GROUPS)
 FEW(run_two_rows, 2, 2)
 FEW(run_four_rows, 4, 1)
 
 static void run_few_half(const HalfProduct *half, size_t column, size_t end) {
-  size_t m = half->product.m, width = (m <= 2 ? 2 : 1) * SIDE;
+  size_t m = half->product.m, width = (m == 1 ? ONE_ROW_GROUPS : m == 2 ? 2 : 1) * SIDE;
   for (; column < end; column += width)
     for (size_t row = 0; row < m; row += 4)
       (m == 1 ? run_one_row : m == 2 ? run_two_rows : run_four_rows)(half, row, column, least(column + width, end));
