@@ -19,7 +19,7 @@ import { type Prepared, prepare } from '../train/prepare.ts';
 import { createProgress } from '../train/progress.ts';
 import { requireSameConfig } from '../train/resume.ts';
 import { disposeState, freshState, type RunState, restoredState } from '../train/state.ts';
-import { useBackend } from './backend.ts';
+import { useBackend, useSameBackend } from './backend.ts';
 import { environment } from './environment.ts';
 import { Interrupted, withInterrupt } from './interrupt.ts';
 import { createOutput, type Output } from './output.ts';
@@ -51,7 +51,7 @@ export async function train(options: Options): Promise<void> {
     out.result({ run: runDir, checkpoint: from.directory, steps: from.step, finished: true });
     return;
   }
-  const backend = await useBackend(options.backend, options);
+  const backend = await (from ? useSameBackend(runDir, options, out) : useBackend(options.backend, options));
   announce(out, loaded, backend);
   const { prepared, state } = await start(from, loaded);
   const fresh = from === null;

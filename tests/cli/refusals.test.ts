@@ -1,6 +1,6 @@
 // Wrong input of every kind gets one sentence (what, where, how to mend it), exit 2, no stack trace, and nothing is lost.
 // What the configuration itself refuses is tested beside its reader (tests/config); here: that it reaches the person.
-import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Ended, moe, refusal, tinyWorld } from './world.ts';
@@ -127,6 +127,21 @@ describe('checkpoints', () => {
     const before = fingerprint('cut');
     expect(await refused('train', '--resume', 'cut')).toMatch(/step-000004\/optimizer\.safetensors has 10 bytes/);
     expect(fingerprint('cut')).toEqual(before);
+  });
+  test('a run goes on on the backend it was on; another one is said', async () => {
+    cpSync(inWorld('run'), inWorld('moved'), { recursive: true });
+    const resumed = async (...args: string[]): Promise<string> => {
+      rmSync(inWorld('moved/checkpoints/step-000004'), { recursive: true });
+      const { code, out, err } = await run('train', '--resume', 'moved', ...args);
+      expect(code, err).toBe(0);
+      return out;
+    };
+    change('moved/environment.json', 'moved/environment.json', text => text.replace(/"name": "\w+"/, '"name": "wasm"'));
+    const same = await resumed();
+    expect(same).toContain('WebAssembly kernels');
+    expect(same).not.toContain('goes on on');
+    expect(await resumed('--backend', 'cpu')).toContain('This run was on wasm and goes on on cpu: not with the bits');
+    expect(readFileSync(inWorld('moved/environment.json'), 'utf8')).toContain('"name": "cpu"');
   });
   test('one of another program is refused by what it is', async () => {
     cpSync(inWorld('run/checkpoints/step-000004'), inWorld('foreign'), { recursive: true });
