@@ -168,6 +168,7 @@ describe.each(kernelBackends)('%s', name => {
     const copy = tf.clone(w);
     w.dispose();
     expect(valuesOf(copy)).toEqual(bfloat16ToFloat32(halves));
+    expect(copy.dataSync(), 'numbers of its own for each reader: none are kept').not.toBe(copy.dataSync());
     copy.dispose();
     expect(counted.bytes()).toBe(0);
     counted.stop();
