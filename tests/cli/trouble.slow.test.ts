@@ -95,13 +95,18 @@ describe('a full disk', () => {
 });
 
 test.each([
-  ['not a number', 1e6, /^moe: The loss is NaN at step \d+ \(learning rate .*\): lower the learning rate/],
   [
-    'far worse than guessing',
+    'a loss that is not a number',
+    1e12,
+    /^moe: The loss is NaN at step \d+ \(learning rate .*\): lower the learning rate/,
+  ],
+  ['a gradient that is not finite', 1e6, /^moe: The gradient is not finite at step \d+ .* first in model\..*: lower/],
+  [
+    'a loss far worse than guessing',
     30,
     /^moe: The loss is exploding: .* at step 1?\d \(.* in a row: lower the learning rate/,
   ],
-])('a loss that is %s stops the run in one sentence, after the last checkpoint', async (_, rate, sentence) => {
+])('%s stops the run in one sentence, after the last checkpoint', async (_, rate, sentence) => {
   const out = `rate-${rate}`;
   const said = refusal(
     await moe(world.folder, ...long(out, '--set', `train.dense_learning_rate=${rate}`, '--set', 'train.warmup=0')),

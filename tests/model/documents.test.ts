@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RouterKind } from '../../routing/types.ts';
 import type { Batch, TokenDocument } from '../../src/data/types.ts';
-import { selectBackend } from '../../src/engine/backend.ts';
 import { createCache } from '../../src/model/kv-cache.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
 import { disposeModel, type Model } from '../../src/model/weights.ts';
+import { backends, use } from '../engine/backends.ts';
 import {
   difference,
   EOS,
@@ -37,16 +37,14 @@ function byDocument(model: Model, batches: Batch[], count: number): number[][][]
 const alone = (model: Model, list: TokenDocument[]): number[][][] =>
   list.map(({ ids, language }) => logitsOf(model, sequenceInput(ids, 0, toyMap.languages[language].expert), FORCED));
 
-describe.each(['cpu', 'wasm'] as const)('documents on %s', backend => {
-  beforeEach(() => selectBackend(backend).then(() => undefined));
+describe.each(backends)('documents on %s', backend => {
+  beforeEach(async () => void (await use(backend)));
 
-  test('a packed document has the logits that it has alone: every bit on cpu, within 1e-6 of the largest on wasm', () => {
+  test('a packed document has the logits that it has alone, every bit', () => {
     const model = toyModel();
     const packed = byDocument(model, toyBatches(documents, 2, 24), documents.length);
-    const largest = Math.max(...packed.flat(2).map(Math.abs));
     expect(packed.map(rows => rows.length)).toEqual(documents.map(({ ids }) => ids.length));
-    const apart = difference(packed.flat(2), alone(model, documents).flat(2)) / largest;
-    expect(apart).toBeLessThanOrEqual(backend === 'cpu' ? 0 : 1e-6);
+    expect(packed).toEqual(alone(model, documents));
     disposeModel(model);
   });
 
@@ -114,19 +112,27 @@ describe.each(['cpu', 'wasm'] as const)('documents on %s', backend => {
   });
 });
 
-test('whatever the lengths, rows and row length, a packed document has the bits that it has alone', async () => {
-  await selectBackend('cpu');
-  const model = toyModel();
-  const lengths = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 6 });
-  fc.assert(
-    fc.property(lengths, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 10, max: 20 }), (sizes, rows, sequence) => {
-      const list = toyDocuments(sizes, sizes.join());
-      expect(byDocument(model, toyBatches(list, rows, sequence), list.length)).toEqual(alone(model, list));
-    }),
-    { numRuns: 15, seed: 50 },
-  );
-  disposeModel(model);
-});
+test.each(backends)(
+  'whatever the lengths, rows and row length, a packed document has the bits that it has alone, on %s',
+  async backend => {
+    await use(backend);
+    const model = toyModel();
+    const lengths = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(
+        lengths,
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 10, max: 20 }),
+        (sizes, rows, sequence) => {
+          const list = toyDocuments(sizes, sizes.join());
+          expect(byDocument(model, toyBatches(list, rows, sequence), list.length)).toEqual(alone(model, list));
+        },
+      ),
+      { numRuns: 15, seed: 50 },
+    );
+    disposeModel(model);
+  },
+);
 
 /** Three sequences, the last one with up to four positions of padding on its left, and any columns of them. */
 function leftPaddedBatch(S: number) {
