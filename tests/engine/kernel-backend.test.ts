@@ -321,6 +321,7 @@ describe.each(kernelBackends)('%s', name => {
 
   it('a kernel that is not there is named', () => {
     expect(() => memory.call('no_such_kernel')).toThrow('there is no kernel no_such_kernel');
+    expect(() => memory.call('gemm', ...new Array(33).fill(0))).toThrow(/kernel takes at most 32 arguments/);
   });
 });
 

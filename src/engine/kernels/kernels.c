@@ -2,11 +2,8 @@
 
 #include "kernels.h"
 
-#include "vector.h"
-
 #include "gemm.c"
 #include "half.c"
-
 #include "sums.c"
 #include "elementwise.c"
 #include "rms-norm.c"

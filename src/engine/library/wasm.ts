@@ -114,6 +114,7 @@ function createCall(exports: Exports, memory: WebAssembly.Memory, heap: Heap, ow
   return (kernel, values) => {
     const run = exports[kernel];
     if (typeof run !== 'function') throw new Error(`there is no kernel ${kernel}`);
+    if (values.length > MOST_ARGUMENTS) throw new Error(`a kernel takes at most ${MOST_ARGUMENTS} arguments`);
     try {
       values.forEach((value, i) => {
         if (typeof value === 'number' || typeof value === 'boolean') numbers[i] = Number(value);
