@@ -1,8 +1,9 @@
 // Whole or not at all: write beside the target under a name with `.partial`, flush files and folders to the disk, rename.
 // A crash at any moment leaves the old target or the new one. Leftovers of a crash are removed at the next write of that name.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UserError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 
 export interface AtomicOptions {
   /** Ends the message about a full disk: how the work goes on once there is space. Default: run the command again. */
@@ -21,7 +22,7 @@ export async function writeFolderAtomically<T>(
   const aside = beside(finalDir, 'old');
   restore(finalDir, aside);
   return await atomically(finalDir, options, async partial => {
-    mkdirSync(partial, { recursive: true });
+    makeFolder(partial);
     const result = await write(partial);
     flushTree(partial);
     if (existsSync(finalDir)) renameSync(finalDir, aside);
@@ -44,7 +45,7 @@ export async function writeFileAtomically<T>(
   options: AtomicOptions = {},
 ): Promise<T> {
   return await atomically(finalPath, options, async partial => {
-    mkdirSync(dirname(partial), { recursive: true });
+    makeFolder(dirname(partial));
     const result = await write(partial);
     flush(partial, 'r+');
     renameSync(partial, finalPath);

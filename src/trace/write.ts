@@ -1,10 +1,11 @@
 // Writes a routing trace to a folder: `trace.parquet` (one row per routed slot), `counts.parquet` (exact counts) and
 // `trace.json` (the header, also inside both Parquet files under the key `moe.trace`). Schema: routing/trace.ts, docs/trace.md.
 // Integer columns are delta-packed and snappy-compressed: 2 M rows take about half a second and 13 MB.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ColumnSource, parquetWriteFile } from 'hyparquet-writer';
 import type { CountRow, Trace, TraceColumns } from '../../routing/trace.ts';
+import { makeFolder } from '../make-folder.ts';
 
 /** Key of the header in the Parquet key-value metadata. */
 export const HEADER_KEY = 'moe.trace';
@@ -15,7 +16,7 @@ const ROW_GROUP = 1 << 19;
  * Throws when a column is shorter than another or a count does not fit 32 bits: both are faults of the program.
  */
 export function writeTrace(directory: string, trace: Trace): string[] {
-  mkdirSync(directory, { recursive: true });
+  makeFolder(directory);
   const header = JSON.stringify(trace.header);
   return [
     whole(join(directory, 'trace.parquet'), path => writeParquet(path, slotColumns(trace.columns), header)),

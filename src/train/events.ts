@@ -3,8 +3,9 @@
 //   mask(c) = rotate right(c, 15) + 0xa282ead8                    CRC-32C: RFC 3720, appendix B.4
 //   Event: 1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
 //   Summary: 1 value { 1 tag string, 2 simple_value float }        SessionLog: 1 status (START = 1)
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 
 export interface EventWriter {
   /** Full path of the file. */
@@ -114,7 +115,7 @@ function openNew(directory: string, seconds: number, host: string): { path: stri
 
 /** Opens a new event file in `directory` (made if missing). A resumed run gets a file of its own; old files are not touched. */
 export function openEvents({ directory, clock, host, resumeStep }: EventFileSettings): EventWriter {
-  mkdirSync(directory, { recursive: true });
+  makeFolder(directory);
   const { path, file } = openNew(directory, clock(), host);
   const append = (data: Uint8Array): void => void writeSync(file, tfRecord(data));
   append(versionEvent(clock()));

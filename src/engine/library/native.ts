@@ -5,23 +5,13 @@
 
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { makeFolder } from '../../make-folder.ts';
 import type { KernelArgument } from '../memory.ts';
 import { type Library, MOST_THREADS } from './library.ts';
 import { createPool } from './pool.ts';
@@ -230,18 +220,6 @@ function prepare(cache: string): void {
     accessSync(cache, constants.W_OK);
   } catch (error) {
     throw new Refusal(`The C kernels cannot be kept in ${cache}: ${firstLine(error)}.`);
-  }
-}
-
-/** As mkdir -p. Node's own never returns for a folder that cannot be, such as one in /proc. */
-function makeFolder(path: string): void {
-  const isThere = (): boolean => existsSync(path) && statSync(path).isDirectory();
-  if (isThere()) return;
-  if (!existsSync(path)) makeFolder(dirname(path));
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    if (!isThere()) throw error; // another process may have been faster
   }
 }
 
