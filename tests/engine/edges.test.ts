@@ -11,13 +11,15 @@ import { gatherRows } from '../../src/engine/ops/gather-rows.ts';
 import { groupedLinear } from '../../src/engine/ops/grouped-linear.ts';
 import { linear } from '../../src/engine/ops/linear.ts';
 import { matmul } from '../../src/engine/ops/matmul.ts';
+import { pickColumns } from '../../src/engine/ops/pick-columns.ts';
 import { rmsNorm } from '../../src/engine/ops/rms-norm.ts';
 import { rope } from '../../src/engine/ops/rope.ts';
 import { swiglu } from '../../src/engine/ops/swiglu.ts';
+import { swigluNetwork } from '../../src/engine/ops/swiglu-network.ts';
 import { attentionReference } from '../../src/engine/reference/attention.ts';
 import { groupedLinearReference } from '../../src/engine/reference/grouped-linear.ts';
 import { linearReference, matmulReference } from '../../src/engine/reference/matmul.ts';
-import type { Scalar, Tensor, Tensor2D, Tensor4D } from '../../src/engine/tf.ts';
+import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
 import { backends, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
@@ -234,6 +236,38 @@ describe.each(backends)('on %s', backend => {
       expect(() => attention(q, q, q, two, new Int32Array(3))).toThrow('key segments has shape [3], wanted [2]');
       expect(() => groupedLinear(w, [w], Int32Array.of(0, 3))).toThrow('do not fit 1 weights and 4 rows');
     });
+  });
+
+  it('outside of any tidy an operation leaves its result behind and nothing else', () => {
+    const w = tf.ones([4, 2]) as Tensor2D;
+    const [q, cube] = [tf.ones([1, 2, 2, 2]) as Tensor4D, tf.ones([2, 2, 2]) as Tensor3D];
+    const row = tf.ones([2]) as Tensor1D;
+    const two = new Int32Array(2);
+    const four = Int32Array.of(0, 1, 1, 0);
+    const whole = Int32Array.of(0, 4);
+    const square = tf.ones([2, 2]) as Tensor2D;
+    const operations = {
+      matmul: () => matmul(w, square),
+      linear: () => linear(w, square, row),
+      rmsNorm: () => rmsNorm(w, row, 1e-5),
+      swiglu: () => swiglu(w, w),
+      rope: () => rope(cube, two, 10),
+      attention: () => attention(q, q, q, two, two),
+      embedding: () => embedding(w, four),
+      crossEntropy: () => crossEntropy(w, four),
+      gatherRows: () => gatherRows(w, four),
+      combine: () => combine(w, four, square),
+      groupedLinear: () => groupedLinear(w, [square], whole),
+      swigluNetwork: () => swigluNetwork(w, [square], [square], [square], whole),
+      pickColumns: () => pickColumns(w, four, 1),
+    };
+    for (const [name, run] of Object.entries(operations)) {
+      const before = tf.memory().numTensors;
+      const result = run();
+      expect(tf.memory().numTensors - before, name).toBe(1);
+      result.dispose();
+    }
+    for (const tensor of [w, q, cube, row, square]) tensor.dispose();
   });
 
   it('adamw leaves copies alone, and the next product sees the new weights', () => {

@@ -6,6 +6,7 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { attentionReference } from '../reference/attention.ts';
 import { checkShape } from '../shape.ts';
 import type { Tensor4D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** Query i sits at key position Sk − Sq + i, which serves training (Sq = Sk) and a key-value cache (Sq < Sk) alike.
  *  It sees the keys of its own segment up to that position. Segment −1 is padding: output 0, never seen. */
@@ -23,7 +24,8 @@ export function attention(
   checkShape('attention: query segments', [querySegment_BS.length], [batch * queries]);
   checkShape('attention: key segments', [keySegment_BS.length], [batch * keys]);
   if (heads % groups !== 0) throw new Error(`attention: ${heads} query heads do not divide over ${groups} key heads`);
-  if (!hasKernel('MoeAttention')) return attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS);
+  if (!hasKernel('MoeAttention'))
+    return tf.tidy(() => attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS));
   const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS };
   return withGradient(
     [q_BSHd, k_BSGd, v_BSGd],

@@ -5,12 +5,13 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { combineReference } from '../reference/gather-rows.ts';
 import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** [T, D] from y_ND and gate_TK. `inverse_TK` gives the row of y for each slot; −1 adds nothing and gets gradient 0. */
 export function combine(y_ND: Tensor2D, inverse_TK: Int32Array, gate_TK: Tensor2D): Tensor2D {
   checkShape('combine: inverse', [inverse_TK.length], [gate_TK.size]);
   checkIndex('combine: inverse', inverse_TK, y_ND.shape[0], -1);
-  if (!hasKernel('MoeCombine')) return combineReference(y_ND, inverse_TK, gate_TK);
+  if (!hasKernel('MoeCombine')) return tf.tidy(() => combineReference(y_ND, inverse_TK, gate_TK));
   return withGradient(
     [y_ND, gate_TK],
     () => ({

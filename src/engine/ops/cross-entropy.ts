@@ -4,6 +4,7 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { crossEntropyReference } from '../reference/cross-entropy.ts';
 import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** The label of a token that does not count. */
 const IGNORED = -100;
@@ -12,7 +13,7 @@ const IGNORED = -100;
 export function crossEntropy(logits_TV: Tensor2D, label_T: Int32Array): Tensor1D {
   checkShape('crossEntropy: labels', [label_T.length], [logits_TV.shape[0]]);
   checkIndex('crossEntropy: label', label_T, logits_TV.shape[1], IGNORED);
-  if (!hasKernel('MoeCrossEntropy')) return crossEntropyReference(logits_TV, label_T);
+  if (!hasKernel('MoeCrossEntropy')) return tf.tidy(() => crossEntropyReference(logits_TV, label_T));
   return withGradient(
     [logits_TV],
     () => {

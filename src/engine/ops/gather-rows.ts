@@ -4,6 +4,7 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { gatherRowsReference } from '../reference/gather-rows.ts';
 import { checkIndex, checkShape } from '../shape.ts';
 import type { Tensor, Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** y[j] = x[index[j]]; index −1 gives a zero row. Serves permute and un-permute.
  *  `inverse_NR` lists, for each source row n, the R places j that read it (−1 fills up), so that the gradient is
@@ -18,7 +19,7 @@ export function gatherRows(x_ND: Tensor2D, index_M: Int32Array, inverse_NR?: Int
     checkShape('gatherRows: inverse', [inverse_NR.length], [rows * Math.floor(inverse_NR.length / Math.max(1, rows))]);
     checkIndex('gatherRows: inverse', inverse_NR, index_M.length, -1);
   }
-  if (!hasKernel('MoeGatherSum')) return gatherRowsReference(x_ND, index_M);
+  if (!hasKernel('MoeGatherSum')) return tf.tidy(() => gatherRowsReference(x_ND, index_M));
   return withGradient(
     [x_ND],
     () => ({ value: gatherSum(x_ND, index_M, 1), saved: [] }),

@@ -4,12 +4,13 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { groupedLinearReference } from '../reference/grouped-linear.ts';
 import { checkOffsets, checkShape } from '../shape.ts';
 import type { Tensor, Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** x_ND through E weights [F, D] -> [N, F]. `offsets_E1` rises from 0 to N. An empty segment's gradient is zero. */
 export function groupedLinear(x_ND: Tensor2D, w_EFD: Tensor2D[], offsets_E1: Int32Array): Tensor2D {
   checkOffsets('groupedLinear', offsets_E1, w_EFD.length, x_ND.shape[0]);
   for (const w_FD of w_EFD) checkShape('groupedLinear: weight', w_FD.shape, [w_EFD[0].shape[0], x_ND.shape[1]]);
-  if (!hasKernel('MoeGroupedLinear')) return groupedLinearReference(x_ND, w_EFD, offsets_E1);
+  if (!hasKernel('MoeGroupedLinear')) return tf.tidy(() => groupedLinearReference(x_ND, w_EFD, offsets_E1));
   const named = (x: Tensor, w: Tensor[]): Record<string, Tensor> => ({
     x,
     ...Object.fromEntries(w.map((weight, e) => [`w${e}`, weight])),

@@ -5,11 +5,12 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { matmulReference } from '../reference/matmul.ts';
 import { checkShape } from '../shape.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** a b, with either operand transposed on request. Shapes after transposing: [m, k] [k, n] -> [m, n]. */
 export function matmul(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB = false): Tensor2D {
   checkProduct(a, b, transposeA, transposeB);
-  if (!hasKernel('MoeProduct')) return matmulReference(a, b, transposeA, transposeB);
+  if (!hasKernel('MoeProduct')) return tf.tidy(() => matmulReference(a, b, transposeA, transposeB));
   return withGradient(
     [a, b],
     () => ({ value: product(a, b, transposeA, transposeB), saved: [a, b] }),

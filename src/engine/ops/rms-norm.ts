@@ -4,11 +4,12 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { rmsNormReference } from '../reference/rms-norm.ts';
 import { checkShape } from '../shape.ts';
 import type { Tensor1D, Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** Rows of x_TD scaled to a root mean square of 1, times weight_D. */
 export function rmsNorm(x_TD: Tensor2D, weight_D: Tensor1D, epsilon: number): Tensor2D {
   checkShape('rmsNorm: weight', weight_D.shape, [x_TD.shape[1]]);
-  if (!hasKernel('MoeRmsNorm')) return rmsNormReference(x_TD, weight_D, epsilon);
+  if (!hasKernel('MoeRmsNorm')) return tf.tidy(() => rmsNormReference(x_TD, weight_D, epsilon));
   return withGradient(
     [x_TD, weight_D],
     () => ({

@@ -4,11 +4,12 @@ import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { swigluReference } from '../reference/swiglu.ts';
 import { checkShape } from '../shape.ts';
 import type { Tensor2D } from '../tf.ts';
+import { tf } from '../tf.ts';
 
 /** silu(gate_TF) ⊙ up_TF. */
 export function swiglu(gate_TF: Tensor2D, up_TF: Tensor2D): Tensor2D {
   checkShape('swiglu: up', up_TF.shape, gate_TF.shape);
-  if (!hasKernel('MoeSwiglu')) return swigluReference(gate_TF, up_TF);
+  if (!hasKernel('MoeSwiglu')) return tf.tidy(() => swigluReference(gate_TF, up_TF));
   return withGradient(
     [gate_TF, up_TF],
     () => ({ value: runKernel('MoeSwiglu', { gate: gate_TF, up: up_TF })[0] as Tensor2D, saved: [gate_TF, up_TF] }),
