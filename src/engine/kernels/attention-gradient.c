@@ -47,7 +47,7 @@ static void start_backward(const Backward *f, const QueryBlock *block, BackwardM
   for (size_t v = 0; v < lanes; v += LANES) {
     Floats mean = {0};
     for (size_t at = v; at < x->d * lanes; at += lanes)
-      mean = plus_product(mean, load(m.dq + at), load(m.gradient + at)); // as dp is added up: equal for a lone key
+      mean = add_product(mean, load(m.dq + at), load(m.gradient + at)); // as dp is added up: equal for a lone key
     store(m.mean + v, mean);
     store(m.ones + v, all(1));
   }

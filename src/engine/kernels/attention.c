@@ -110,10 +110,10 @@ static void score_few(const Attention *x, const QueryBlock *block, KeyRange rang
       Floats a = {0}, b = {0}, c = {0}, d = {0};
       for (size_t at = 0; at < x->d; at += LANES) {
         Floats q = load(rows + n * x->d + at);
-        a = plus_product(a, q, load(key[0] + at));
-        b = plus_product(b, q, load(key[1] + at));
-        c = plus_product(c, q, load(key[2] + at));
-        d = plus_product(d, q, load(key[3] + at));
+        a = add_product(a, q, load(key[0] + at));
+        b = add_product(b, q, load(key[1] + at));
+        c = add_product(c, q, load(key[2] + at));
+        d = add_product(d, q, load(key[3] + at));
       }
       Quad p = fold(a), q = fold(b), r = fold(c), s = fold(d);
       Quad pq = __builtin_shufflevector(p, q, 0, 4, 1, 5) + __builtin_shufflevector(p, q, 2, 6, 3, 7);
@@ -160,8 +160,8 @@ static void mix_few(const Attention *x, const QueryBlock *block, KeyRange range,
     size_t j = 0;
     for (; j + 4 <= count; j += 4, v += 4 * step)
 #pragma GCC unroll 4
-      for (size_t i = 0; i < 4; i++) sum[i] = plus_product(sum[i], all(weights[j + i]), load(v + i * step));
-    for (; j < count; j++, v += step) sum[0] = plus_product(sum[0], all(weights[j]), load(v));
+      for (size_t i = 0; i < 4; i++) sum[i] = add_product(sum[i], all(weights[j + i]), load(v + i * step));
+    for (; j < count; j++, v += step) sum[0] = add_product(sum[0], all(weights[j]), load(v));
     store(row + c, (sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
 }

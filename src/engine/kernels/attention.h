@@ -107,15 +107,6 @@ static void hide(const Attention *x, const QueryBlock *block, KeyRange range, fl
   }
 }
 
-/// sum + a b. WebAssembly fuses the two only when asked to.
-static inline Floats plus_product(Floats sum, Floats a, Floats b) {
-#if defined(__wasm_relaxed_simd__)
-  return (Floats)__builtin_wasm_relaxed_madd_f32x4(a, b, sum);
-#else
-  return sum + a * b;
-#endif
-}
-
 /// out[i, l] = keep[l] out[i, l] + Σ_p a[i, p] b[p, l], for i < rows and l < columns ≤ BLOCK_LANES. a[i, p] is at
 /// a[i · a_row + p · a_term], and a row of b fills whole vectors. `keep` NULL: out is only written.
 typedef struct {
@@ -142,7 +133,7 @@ static inline __attribute__((always_inline)) void narrow_tile(const Narrow *x, s
 #pragma GCC unroll 8
     for (int r = 0; r < NARROW_ROWS; r++)
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) sum[r][v] = plus_product(sum[r][v], all(a[r][at]), row[v]);
+      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], all(a[r][at]), row[v]);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < NARROW_ROWS; r++) {

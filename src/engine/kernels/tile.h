@@ -32,14 +32,6 @@ typedef struct {
   bool accumulate;
 } Corner;
 
-INLINE Floats add_product(Floats sum, Floats a, Floats b) {
-#if defined(__wasm_relaxed_simd__)
-  return (Floats)__builtin_wasm_relaxed_madd_f32x4(a, b, sum);
-#else
-  return sum + a * b;
-#endif
-}
-
 INLINE Side add_product_side(Side sum, float a, Side b) {
 #if defined(__wasm_relaxed_simd__)
   return (Side)__builtin_wasm_relaxed_madd_f32x4(a - (Side){0}, b, sum);

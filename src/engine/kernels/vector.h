@@ -22,6 +22,15 @@ typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_al
 
 /// One number in all lanes; it minus zero is itself, where plus zero would be one more instruction.
 static inline Floats all(float value) { return value - (Floats){0}; }
+/// sum + a b. WebAssembly fuses the two only when asked to.
+static inline Floats add_product(Floats sum, Floats a, Floats b) {
+#if defined(__wasm_relaxed_simd__)
+  return (Floats)__builtin_wasm_relaxed_madd_f32x4(a, b, sum);
+#else
+  return sum + a * b;
+#endif
+}
+
 static inline Floats load(const float *from) { return *(const Floats *)from; }
 static inline void store(float *to, Floats value) { *(Floats *)to = value; }
 
