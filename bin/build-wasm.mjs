@@ -76,6 +76,8 @@ export function differences() {
 }
 
 function main() {
+  const unknown = process.argv.slice(2).find(word => word !== '--check');
+  if (unknown) throw new Error(`${unknown} is not known; the only option is --check.`);
   const compiler = compilerVersion();
   if (!compiler) throw new Error(`${COMPILER} is not installed; on Debian: apt-get install clang-19 lld-19.`);
   if (process.argv.includes('--check')) {
