@@ -4,9 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Library } from '../../src/engine/library/library.ts';
-import { loadNative } from '../../src/engine/library/native.ts';
-import { openWasm } from '../../src/engine/library/wasm.ts';
-import { cache } from './backends.ts';
+import { libraries } from './builds.ts';
 import { crossEntropy64, gather64, rmsNorm64, swiglu64, type Values } from './float64.ts';
 import { expectClose, generator } from './judge.ts';
 
@@ -16,14 +14,6 @@ interface Result {
   length: number;
   before?: Float32Array;
 }
-
-const libraries: [string, Library][] = [];
-for (const instructions of ['avx512', 'avx2', 'plain']) {
-  const load = await loadNative({ cache, instructions });
-  if (load.works) libraries.push([`native ${instructions}`, load.library]);
-}
-for (const instructions of ['relaxed-simd', 'simd128'])
-  libraries.push([`wasm ${instructions}`, openWasm(instructions)]);
 
 /** Runs a kernel on one, two and three threads, on arrays full of NaN where it writes, and answers what it wrote. */
 function run(library: Library, kernel: string, args: Argument[]): Float32Array[] {

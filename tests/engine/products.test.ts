@@ -5,18 +5,9 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Library } from '../../src/engine/library/library.ts';
-import { loadNative } from '../../src/engine/library/native.ts';
-import { openWasm } from '../../src/engine/library/wasm.ts';
-import { cache } from './backends.ts';
+import { libraries } from './builds.ts';
 import { generator } from './judge.ts';
 
-const libraries: [string, Library][] = [];
-for (const instructions of ['avx512', 'avx2', 'plain']) {
-  const load = await loadNative({ cache, instructions });
-  if (load.works) libraries.push([`native ${instructions}`, load.library]);
-}
-for (const instructions of ['relaxed-simd', 'simd128'])
-  libraries.push([`wasm ${instructions}`, openWasm(instructions)]);
 afterAll(() => {
   for (const [, library] of libraries) library.setThreads(1);
 });
