@@ -12,6 +12,7 @@ import type { Library } from './library/library.ts';
 import { loadNative, type NativePlaces } from './library/native.ts';
 import { openWasm } from './library/wasm.ts';
 import { tf } from './tf.ts';
+import { registerWebgpu } from './webgpu/backend.ts';
 
 export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
 export type BackendName = (typeof BACKEND_NAMES)[number];
@@ -69,7 +70,7 @@ async function listCandidates(asked: BackendName, options: BackendOptions): Prom
   const native = await nativeCandidate(wanted('native') || asked === 'auto', options);
   const wasm = wasmCandidate(wanted('wasm') || (asked === 'auto' && !native.works), options);
   const tensorflow = await tensorflowCandidate(asked === 'tensorflow');
-  const webgpu: Candidate = { name: 'webgpu', works: false, why: 'The WebGPU kernels are not in this version.' };
+  const webgpu = await webgpuCandidate(wanted('webgpu'));
   const cpu = cpuCandidate();
   return asked === 'tensorflow' ? [tensorflow, native, wasm, webgpu, cpu] : [native, wasm, webgpu, cpu, tensorflow];
 }
@@ -104,6 +105,16 @@ function wasmCandidate(load: boolean, { threads }: BackendOptions): Candidate {
     return take('wasm', opened.get('wasm') ?? openWasm(), 'WebAssembly kernels', threads);
   } catch (error) {
     return { name: 'wasm', works: false, why: `WebAssembly does not start here: ${firstLine(error)}.` };
+  }
+}
+
+/** Never taken by itself until it has been measured on a GPU. */
+async function webgpuCandidate(load: boolean): Promise<Candidate> {
+  if (!load) return { name: 'webgpu', works: false, why: 'WebGPU, taken by name only.' };
+  try {
+    return { name: 'webgpu', works: true, why: `WGSL kernels on ${await quietly(registerWebgpu)}.` };
+  } catch (error) {
+    return { name: 'webgpu', works: false, why: firstLine(error).replace(/$/, '.') };
   }
 }
 

@@ -60,18 +60,18 @@ export function expectClose(what: string, got: ArrayLike<number>, want: ArrayLik
 
 async function run(f: (...inputs: Tensor[]) => Tensor, shapes: number[][], values: Values[], cotangent: Values) {
   const before = held();
-  const result = tf.tidy(() => {
-    const inputs = values.map((value, i) => tf.tensor(Float32Array.from(value), shapes[i]));
-    const untaped = f(...inputs).dataSync() as Float32Array;
-    const upstream = tf.tensor(Float32Array.from(cotangent), f(...inputs).shape);
-    const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
-    const taped = value.dataSync() as Float32Array;
-    expect(taped, 'the same value with and without a tape').toEqual(untaped);
-    return { value: taped.slice(), gradients: grads.map(gradient => (gradient.dataSync() as Float32Array).slice()) };
-  });
+  const inputs = values.map((value, i) => tf.tensor(Float32Array.from(value), shapes[i]));
+  const bare = tf.tidy(() => f(...inputs));
+  const upstream = tf.tensor(Float32Array.from(cotangent), bare.shape);
+  const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
+  const [untaped, taped, ...gradients] = await Promise.all([bare, value, ...grads].map(read));
+  tf.dispose([...inputs, bare, upstream, value, ...grads]);
+  expect(taped, 'the same value with and without a tape').toEqual(untaped);
   expect(held(), 'left behind').toEqual(before);
-  return result;
+  return { value: taped, gradients };
 }
+
+const read = async (tensor: Tensor): Promise<Float32Array> => ((await tensor.data()) as Float32Array).slice();
 
 /** Tensors and buffers as tfjs counts them, and buffers as the backend does: a kernel's scratch shows only there. */
 const held = () => [tf.memory().numTensors, tf.memory().numDataBuffers, tf.backend().numDataIds()];

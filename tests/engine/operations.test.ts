@@ -24,7 +24,7 @@ import { ropeReference } from '../../src/engine/reference/rope.ts';
 import { swigluReference } from '../../src/engine/reference/swiglu.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { backends, use } from './backends.ts';
+import { allBackends, use } from './backends.ts';
 import {
   attention64,
   crossEntropy64,
@@ -44,7 +44,7 @@ const size = (max: number) => fc.integer({ min: 1, max });
 const seed = fc.integer({ min: 0, max: 2 ** 31 });
 const RUNS = { numRuns: 12, seed: 7 };
 
-describe.each(backends)('on %s', backend => {
+describe.each(allBackends)('on %s', backend => {
   beforeAll(async () => void (await use(backend)));
 
   it('runs the backend it names', () => {

@@ -1,0 +1,2 @@
+// All WGSL kernels, registered by being imported.
+import './rms-norm.ts';
