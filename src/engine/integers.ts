@@ -22,6 +22,10 @@ export const hostIntegers = (integers: Integers): Int32Array =>
 export const keepIntegers = (integers: Integers): Integers =>
   integers instanceof Int32Array ? integers : tf.keep(integers.clone());
 
+/** The integers as the running backend's kernels take them: where they run on the host, from the host. */
+export const forKernels = (integers: Integers): Integers =>
+  tf.getBackend() === 'webgpu' ? integers : hostIntegers(integers);
+
 export function dropIntegers(integers: Integers): void {
   if (!(integers instanceof Int32Array)) integers.dispose();
 }

@@ -3,6 +3,7 @@
 // kernel registered under the same name is picked up with no change to the operation or the model.
 
 import { isHalf } from './half.ts';
+import type { Integers } from './integers.ts';
 import type { Tensor, TensorInfo } from './tf.ts';
 import { tf } from './tf.ts';
 
@@ -17,20 +18,24 @@ export function runKernel(name: string, inputs: Record<string, Tensor>, attribut
 
 /** An operation with its own gradient.
  *  `forward` returns the value and the tensors that the gradient needs; it is run without a tape.
- *  `backward` is refused where an input is in bf16, which is for inference only. It receives the gradient of the value and those tensors and returns one new tensor per input. */
+ *  `backward` is refused where an input is in bf16, which is for inference only. It receives the gradient of the value, those tensors and `integers`, and returns one new tensor per input. */
 export function withGradient<T extends Tensor>(
   inputs: Tensor[],
   forward: () => { value: T; saved: Tensor[] },
-  backward: (gradient: T, saved: Tensor[]) => Tensor[],
+  backward: (gradient: T, saved: Tensor[], integers: Integers[]) => Tensor[],
+  integers: Integers[] = [],
 ): T {
   const operation = tf.customGrad((...parts) => {
     const save = parts[inputs.length] as (tensors: Tensor[]) => void;
     const { value, saved } = forward();
-    save(saved);
+    const onDevice = integers.filter(each => !(each instanceof Int32Array)) as Tensor[];
+    save([...saved, ...onDevice]);
     const half = inputs.some(isHalf); // asked now, as inputs may be gone by then
     const gradFunc = (dy: Tensor, kept: Tensor[]) => {
       if (half) throw new Error('weights in bf16 have no gradient: open the checkpoint for training');
-      return tf.tidy(() => backward(dy as T, kept));
+      const keptOnDevice = kept.slice(saved.length).values();
+      const own = integers.map(each => (each instanceof Int32Array ? each : (keptOnDevice.next().value as Tensor)));
+      return tf.tidy(() => backward(dy as T, kept.slice(0, saved.length), own));
     };
     return { value, gradFunc };
   });

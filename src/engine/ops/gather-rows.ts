@@ -1,5 +1,6 @@
 // Row gather whose gradient is a fixed-order sum of gathers through the inverse table, never a scatter.
 import '../fast/gather-rows.ts';
+import { countOf, forKernels, hostIntegers, type Integers } from '../integers.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { gatherRowsReference } from '../reference/gather-rows.ts';
 import { checkIndex, checkShape } from '../shape.ts';
@@ -11,26 +12,29 @@ import { tf } from '../tf.ts';
  *  dx[n] = Σ_r dy[inverse[n, r]], summed in that order.
  *  Permute (token t sits in k expert rows): index_M = the token of each expert row, inverse = its k rows per token.
  *  Un-permute (each expert row is read once): index_M = the row of each slot, inverse = the slot of each row, R = 1.
- *  Left out, the inverse is built from `index_M`, in rising order of j. */
-export function gatherRows(x_ND: Tensor2D, index_M: Int32Array, inverse_NR?: Int32Array): Tensor2D {
+ *  Left out, the inverse is built from `index_M`, which must then be on the host, in rising order of j. */
+export function gatherRows(x_ND: Tensor2D, index_M: Integers, inverse_NR?: Integers): Tensor2D {
   const rows = x_ND.shape[0];
   checkIndex('gatherRows: index', index_M, rows, -1);
   if (inverse_NR) {
-    checkShape('gatherRows: inverse', [inverse_NR.length], [rows * Math.floor(inverse_NR.length / Math.max(1, rows))]);
-    checkIndex('gatherRows: inverse', inverse_NR, index_M.length, -1);
+    const listed = countOf(inverse_NR);
+    checkShape('gatherRows: inverse', [listed], [rows * Math.floor(listed / Math.max(1, rows))]);
+    checkIndex('gatherRows: inverse', inverse_NR, countOf(index_M), -1);
   }
-  if (!hasKernel('MoeGatherSum')) return tf.tidy(() => gatherRowsReference(x_ND, index_M));
+  if (!hasKernel('MoeGatherSum')) return tf.tidy(() => gatherRowsReference(x_ND, hostIntegers(index_M)));
+  const integers = [index_M, ...(inverse_NR ? [inverse_NR] : [])].map(forKernels);
   return withGradient(
     [x_ND],
-    () => ({ value: gatherSum(x_ND, index_M, 1), saved: [] }),
-    gradient => {
-      const inverse = inverse_NR ?? invert(index_M, rows);
-      return [gatherSum(gradient, inverse, rows === 0 ? 1 : inverse.length / rows)];
+    () => ({ value: gatherSum(x_ND, integers[0], 1), saved: [] }),
+    (gradient, _, [index, given]) => {
+      const inverse = given ?? invert(hostIntegers(index), rows);
+      return [gatherSum(gradient, inverse, rows === 0 ? 1 : countOf(inverse) / rows)];
     },
+    integers,
   );
 }
 
-const gatherSum = (x: Tensor, index_MR: Int32Array, width: number): Tensor2D =>
+const gatherSum = (x: Tensor, index_MR: Integers, width: number): Tensor2D =>
   runKernel('MoeGatherSum', { x }, { index_MR, width })[0] as Tensor2D;
 
 /** For each of `rows` source rows the places of `index_M` that read it, padded with −1 to the longest list. */

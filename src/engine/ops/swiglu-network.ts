@@ -1,6 +1,7 @@
 // SwiGLU feed-forward networks (Shazeer 2020), one per expert segment of rows: y[n] = (silu(x Wgᵀ) ⊙ (x Wuᵀ)) Wdᵀ.
 // One segment is a dense network.
 import '../fast/swiglu-network.ts';
+import { forKernels, hostIntegers, type Integers } from '../integers.ts';
 import { hasKernel, runKernel, withGradient } from '../kernel.ts';
 import { swigluNetworkReference } from '../reference/swiglu-network.ts';
 import { checkOffsets, checkShape } from '../shape.ts';
@@ -13,25 +14,27 @@ export function swigluNetwork(
   gate_EFD: Tensor2D[],
   up_EFD: Tensor2D[],
   down_EDF: Tensor2D[],
-  offsets_E1: Int32Array,
+  offsets_E1: Integers,
 ): Tensor2D {
   const experts = gate_EFD.length;
   checkOffsets('swigluNetwork', offsets_E1, experts, x_ND.shape[0]);
   checkWeights(x_ND.shape[1], gate_EFD, up_EFD, down_EDF);
   if (!hasKernel('MoeSwigluNetwork')) {
-    return tf.tidy(() => swigluNetworkReference(x_ND, gate_EFD, up_EFD, down_EDF, offsets_E1));
+    return tf.tidy(() => swigluNetworkReference(x_ND, gate_EFD, up_EFD, down_EDF, hostIntegers(offsets_E1)));
   }
   const named = (weights: Tensor[]): Record<string, Tensor> =>
     Object.fromEntries(weights.map((weight, i) => [`${'gud'[Math.floor(i / experts)]}${i % experts}`, weight]));
   const weights = [...gate_EFD, ...up_EFD, ...down_EDF];
+  const integers = [forKernels(offsets_E1)];
   return withGradient(
     [x_ND, ...weights],
     () => {
-      const [y, gate, up] = runKernel('MoeSwigluNetwork', { x: x_ND, ...named(weights) }, { offsets_E1 });
+      const [y, gate, up] = runKernel('MoeSwigluNetwork', { x: x_ND, ...named(weights) }, { offsets_E1: integers[0] });
       return { value: y as Tensor2D, saved: [x_ND, gate, up, ...weights] };
     },
-    (gradient, [x, gate, up, ...own]) =>
-      runKernel('MoeSwigluNetworkGrad', { x, gate, up, gradient, ...named(own) }, { offsets_E1 }),
+    (gradient, [x, gate, up, ...own], [offsets]) =>
+      runKernel('MoeSwigluNetworkGrad', { x, gate, up, gradient, ...named(own) }, { offsets_E1: offsets }),
+    integers,
   );
 }
 
