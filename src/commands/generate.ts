@@ -53,7 +53,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
     eosId: tokenizer.eosId,
     random: rng.uniform,
   };
-  for (const id of generate(model, prompt, settings)) {
+  for await (const id of generate(model, prompt, settings)) {
     made.push(id);
     const text = tokenizer.decode(made);
     // A character may span tokens: hold back until its last byte is there.

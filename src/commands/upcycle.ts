@@ -51,7 +51,7 @@ export async function upcycle(options: Options): Promise<void> {
   const { config, map } = plan(held, options);
   const prepared = await prepare(config, map, held.tokenizer);
   const sample = sampleByLanguage(prepared.documents.validation, 100);
-  const growth = growExperts(held.model, config, map, sample, createRng(`${options.seed}/upcycle`));
+  const growth = await growExperts(held.model, config, map, sample, createRng(`${options.seed}/upcycle`));
   await write(options, held, growth.model, { config, map }, prepared, growth.sentence);
   const count = countParameters(growth.model.spec);
   disposeModel(held.model);
@@ -101,7 +101,7 @@ async function write(
     const config = toConfigJson(model.spec, map, prepared.tokenizer.eosId);
     writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
     copyFileSync(join(held.checkpoint, 'tokenizer.json'), join(folder, 'tokenizer.json'));
-    const tensors = Array.from(hostTensors(model), ([name, { shape, values }]) => ({
+    const tensors = Array.from(await hostTensors(model), ([name, { shape, values }]) => ({
       name,
       dtype: 'F32' as const,
       shape,

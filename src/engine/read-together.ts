@@ -12,9 +12,12 @@ const isTensor = (readable: Readable): readable is Tensor => !ArrayBuffer.isView
 export async function readTogether(...groups: (readonly Readable[])[]): Promise<HostNumbers[][]> {
   const tensors = groups.flat().filter(isTensor);
   const values = tensors.length > 0 ? await readFlat(tensors) : new Float32Array();
-  let start = 0;
-  const take = (readable: Readable): HostNumbers =>
-    isTensor(readable) ? values.subarray(start, (start += readable.size)) : readable;
+  let end = 0;
+  const take = (readable: Readable): HostNumbers => {
+    if (!isTensor(readable)) return readable;
+    end += readable.size;
+    return values.subarray(end - readable.size, end);
+  };
   return groups.map(group => group.map(take));
 }
 

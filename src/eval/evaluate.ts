@@ -1,10 +1,11 @@
 // Held-out loss of a model over documents, by language. One forward pass per batch, no gradients.
 // Every document keeps to its own attention segment, so its loss does not depend on its neighbours.
-import type { Routing, RoutingMode } from '../../routing/types.ts';
+import type { RoutingMode } from '../../routing/types.ts';
 import { batchesOf } from '../data/pack.ts';
 import type { Batch, Language, TokenDocument } from '../data/types.ts';
 import { tokenLosses } from '../model/loss.ts';
-import { type TokenInput, tokenInput } from '../model/token-input.ts';
+import { type ObservedRouting, recordRoutings } from '../model/observed.ts';
+import { tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
 import type { LanguageLoss } from './aggregate.ts';
 
@@ -14,7 +15,8 @@ export interface EvaluateOptions {
   batch: number;
   sequence: number;
   padId: number;
-  onRouting?: (layer: number, routing: Routing, batch: Batch, tokens: TokenInput) => void;
+  /** Called once per MoE layer after each batch. */
+  onRouting?: (routing: ObservedRouting, batch: Batch) => void;
   onBatch?: (done: number, total: number) => void;
 }
 export interface DocumentLoss {
@@ -34,11 +36,7 @@ export async function documentLosses(
   const losses = documents.map(() => ({ nats: 0, tokens: 0 }));
   const batches = [...batchesOf(documents, { ...options, packing: 'isolated' })];
   for (const [done, batch] of batches.entries()) {
-    const tokens = tokenInput(batch, expertOfLanguage);
-    const loss_T = tokenLosses(model, tokens, batch.label_BS, {
-      mode: options.mode,
-      onRouting: options.onRouting && ((layer, routing) => options.onRouting!(layer, routing, batch, tokens)),
-    });
+    const loss_T = await lossesOf(model, batch, expertOfLanguage, options);
     batch.label_BS.forEach((label, t) => {
       if (label < 0) return;
       const document = losses[batch.document_BS[t]];
@@ -49,6 +47,26 @@ export async function documentLosses(
     await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
   return losses;
+}
+
+/** Loss of each token of a batch; tells the observer where they went. */
+async function lossesOf(
+  model: Model,
+  batch: Batch,
+  expertOfLanguage: Int32Array | null,
+  { mode, onRouting }: EvaluateOptions,
+): Promise<Float32Array> {
+  const recorder = recordRoutings();
+  try {
+    const loss_T = await tokenLosses(model, tokenInput(batch, expertOfLanguage), batch.label_BS, {
+      mode,
+      onRouting: onRouting && recorder.observe,
+    });
+    for (const routing of await recorder.read()) onRouting?.(routing, batch);
+    return loss_T;
+  } finally {
+    recorder.dispose();
+  }
 }
 
 /** Sums of document losses by language; a language without documents has 0 tokens. */

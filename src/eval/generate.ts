@@ -25,7 +25,7 @@ export interface GenerateOptions {
  * Yields one token id after the other, up to maxTokens, the last position or the end of text (not yielded).
  * @throws RangeError for a prompt that is empty or longer than max_position_embeddings
  */
-export function* generate(model: Model, prompt: Int32Array, options: GenerateOptions): Generator<number> {
+export async function* generate(model: Model, prompt: Int32Array, options: GenerateOptions): AsyncGenerator<number> {
   const { num_hidden_layers: layers, max_position_embeddings: positions } = model.spec;
   if (prompt.length < 1 || prompt.length > positions)
     throw new RangeError(`a prompt has at least one and at most ${positions} tokens, not ${prompt.length}`);
@@ -34,7 +34,7 @@ export function* generate(model: Model, prompt: Int32Array, options: GenerateOpt
     let next: Int32Array = prompt;
     let seen = 0;
     for (let made = 0; made < options.maxTokens && seen + next.length <= positions; made++) {
-      const logits_V = lastLogits(model, next, seen, cache, options);
+      const logits_V = await lastLogits(model, next, seen, cache, options);
       seen += next.length;
       const id = choose(logits_V, options);
       if (id === options.eosId) return;
@@ -46,13 +46,13 @@ export function* generate(model: Model, prompt: Int32Array, options: GenerateOpt
   }
 }
 
-function lastLogits(
+async function lastLogits(
   model: Model,
   ids: Int32Array,
   position: number,
   cache: ReturnType<typeof createCache>,
   { mode, languageExpert }: GenerateOptions,
-): Float32Array {
+): Promise<Float32Array> {
   const S = ids.length;
   const tokens: TokenInput = {
     batch: 1,
@@ -63,10 +63,12 @@ function lastLogits(
     languageExpert_T: languageExpert === null ? null : new Int32Array(S).fill(languageExpert),
     counted_T: new Uint8Array(S).fill(1),
   };
-  return tf.tidy(() => {
-    const { logits_TV } = forward(model, tokens, { mode, cache });
-    return logits_TV.slice([S - 1, 0], [1, -1]).dataSync() as Float32Array;
-  });
+  const last_1V = tf.tidy(() => forward(model, tokens, { mode, cache }).logits_TV.slice([S - 1, 0], [1, -1]));
+  try {
+    return await last_1V.data<'float32'>();
+  } finally {
+    last_1V.dispose();
+  }
 }
 
 function choose(logits_V: Float32Array, { temperature, topP, random }: GenerateOptions): number {

@@ -1,11 +1,11 @@
 // Exact counts of where tokens went, layer × language × expert, collected while a model runs.
 // Padding and the end-of-text token never count: where they go says nothing about a language.
 import type { CountRow } from '../../routing/trace.ts';
-import type { Routing } from '../../routing/types.ts';
 import type { Batch } from '../data/types.ts';
+import type { ObservedRouting } from '../model/observed.ts';
 
 export interface RoutingCounter {
-  add(layer: number, routing: Routing, batch: Batch): void;
+  add(routing: ObservedRouting, batch: Batch): void;
   /** By layer, language, expert; only pairs that occurred. */
   rows(step: number): CountRow[];
 }
@@ -20,17 +20,16 @@ export function routingCounter(eosId: number): RoutingCounter {
     return found;
   };
   return {
-    add(layer, { expertId_TK, gate_TK, k }, batch) {
-      const gate = gate_TK.dataSync();
+    add({ layer, expertId_TK, gate_TK, k }, batch) {
       batch.language_BS.forEach((language, t) => {
         if (language < 0 || batch.inputId_BS[t] === eosId) return;
         let mass = 0;
-        for (let slot = t * k; slot < (t + 1) * k; slot++) mass += gate[slot];
+        for (let slot = t * k; slot < (t + 1) * k; slot++) mass += gate_TK[slot];
         for (let slot = t * k; slot < (t + 1) * k; slot++) {
           if (expertId_TK[slot] < 0) continue;
           const row = cell(layer, language, expertId_TK[slot]);
           row.count++;
-          row.gate += mass > 0 ? gate[slot] / mass : 0;
+          row.gate += mass > 0 ? gate_TK[slot] / mass : 0;
         }
       });
     },

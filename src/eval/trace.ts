@@ -36,11 +36,10 @@ export async function recordTrace(
   await documentLosses(model, documents, map.languages, {
     ...options,
     mode: request.mode,
-    onRouting: (layer, routing, batch) => {
+    onRouting: (routing, batch) => {
       if (places?.batch !== batch) places = placesOf(batch, documents, read);
-      counter.add(layer, routing, batch);
-      const { expertId_TK, gate_TK, k } = routing;
-      const gate = gate_TK.dataSync();
+      counter.add(routing, batch);
+      const { layer, expertId_TK, gate_TK, k } = routing;
       for (let slot = 0; slot < expertId_TK.length; slot++) {
         const t = Math.floor(slot / k);
         const special = batch.document_BS[t] < 0 || batch.inputId_BS[t] === options.padId;
@@ -54,7 +53,7 @@ export async function recordTrace(
           layer,
           slot: slot % k,
           expert: expertId_TK[slot],
-          gate: gate[slot],
+          gate: gate_TK[slot],
         });
       }
     },

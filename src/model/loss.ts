@@ -6,17 +6,18 @@ import type { TokenInput } from './token-input.ts';
 import { forward } from './transformer.ts';
 import type { Model } from './weights.ts';
 
+/** Tensors, since a device may still be at work on them; the caller reads and disposes them. */
 export interface LossAndGradients {
   /** Mean cross-entropy, nats per learned token; 0 when there is none. */
-  loss: number;
-  /** Auxiliary losses, coefficients included. */
-  auxiliary: number;
+  loss: Scalar;
+  /** Auxiliary losses, coefficients included; null for a model without. */
+  auxiliary: Scalar | null;
   learnedTokens: number;
-  /** By tensor name; the caller disposes them. */
+  /** By tensor name. */
   gradients: Map<string, Tensor>;
 }
 
-/** Forward and backward pass of one micro-batch. */
+/** Forward and backward pass of one micro-batch. Nothing is waited for. */
 export function lossAndGradients(
   model: Model,
   tokens: TokenInput,
@@ -24,18 +25,24 @@ export function lossAndGradients(
   options: ForwardOptions,
 ): LossAndGradients {
   const learnedTokens = label_T.reduce((count, label) => count + (label >= 0 ? 1 : 0), 0);
-  let loss = 0;
-  let auxiliary = 0;
-  const { value, grads } = tf.variableGrads(() => {
-    const out = forward(model, tokens, options);
-    const mean = tf.div(tf.sum(crossEntropy(out.logits_TV, label_T)), Math.max(1, learnedTokens)) as Scalar;
-    loss = mean.dataSync()[0];
-    if (!out.auxiliary) return mean;
-    auxiliary = out.auxiliary.dataSync()[0];
-    return tf.add(mean, out.auxiliary) as Scalar;
-  }, [...model.weights.values()]);
-  value.dispose();
-  return { loss, auxiliary, learnedTokens, gradients: byName(model.weights, grads) };
+  const parts: Scalar[] = [];
+  const keep = (part: Scalar): Scalar => {
+    parts.push(tf.keep(part.clone()));
+    return part;
+  };
+  try {
+    const { value, grads } = tf.variableGrads(() => {
+      const out = forward(model, tokens, options);
+      const mean = keep(tf.div(tf.sum(crossEntropy(out.logits_TV, label_T)), Math.max(1, learnedTokens)));
+      return out.auxiliary ? (tf.add(mean, keep(out.auxiliary)) as Scalar) : mean;
+    }, [...model.weights.values()]);
+    value.dispose();
+    const [loss, auxiliary = null] = parts;
+    return { loss, auxiliary, learnedTokens, gradients: byName(model.weights, grads) };
+  } catch (error) {
+    tf.dispose(parts);
+    throw error;
+  }
 }
 
 /** tfjs keys gradients by its own variable names; a tensor that the loss never reached has a null gradient. */
@@ -49,11 +56,16 @@ function byName(weights: Map<string, Variable>, grads: Record<string, Tensor | n
 }
 
 /** Cross-entropy of each token without gradients: nats, 0 where the label is −100. */
-export function tokenLosses(
+export async function tokenLosses(
   model: Model,
   tokens: TokenInput,
   label_T: Int32Array,
   options: ForwardOptions,
-): Float32Array {
-  return tf.tidy(() => crossEntropy(forward(model, tokens, options).logits_TV, label_T).dataSync()) as Float32Array;
+): Promise<Float32Array> {
+  const loss_T = tf.tidy(() => crossEntropy(forward(model, tokens, options).logits_TV, label_T));
+  try {
+    return await loss_T.data<'float32'>();
+  } finally {
+    loss_T.dispose();
+  }
 }

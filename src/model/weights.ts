@@ -84,12 +84,15 @@ function upload(host: HostTensor | HalfMatrix): Variable {
   return variable;
 }
 
-/** Every tensor of the checkpoint, copied to the host one at a time. */
-export function* hostTensors(model: Model): Generator<[name: string, tensor: HostTensor]> {
+/** Every tensor of the checkpoint by name, copied to the host one at a time. */
+export async function hostTensors(model: Model): Promise<Map<string, HostTensor>> {
+  const tensors = new Map<string, HostTensor>();
   for (const [name, variable] of model.weights)
-    yield [name, { shape: variable.shape, values: Float32Array.from(variable.dataSync()) }];
+    tensors.set(name, { shape: variable.shape, values: Float32Array.from(await variable.data()) });
   if (model.spec.router.bias_rate > 0)
-    for (const [layer, bias] of model.selectionBias) yield [biasName(layer), { shape: [bias.length], values: bias }];
+    for (const [layer, bias] of model.selectionBias)
+      tensors.set(biasName(layer), { shape: [bias.length], values: bias });
+  return tensors;
 }
 
 export function disposeModel(model: Model): void {

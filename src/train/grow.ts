@@ -7,15 +7,17 @@ import type { Config } from '../config/schema.ts';
 import { batchesOf } from '../data/pack.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { linear } from '../engine/ops/linear.ts';
-import { type Tensor2D, tf } from '../engine/tf.ts';
+import { readTogether } from '../engine/read-together.ts';
+import { type Tensor, type Tensor2D, tf } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { moeBlock } from '../model/moe-block.ts';
+import { recordRoutings } from '../model/observed.ts';
 import { type ModelSpec, modelSpec } from '../model/spec.ts';
 import { type TokenInput, tokenInput } from '../model/token-input.ts';
 import { forward } from '../model/transformer.ts';
 import { upcycleTensors } from '../model/upcycle.ts';
-import { createModel, disposeModel, type HostTensor, hostTensors, type Model } from '../model/weights.ts';
+import { createModel, disposeModel, hostTensors, type Model } from '../model/weights.ts';
 import type { Rng } from './rng.ts';
 
 export interface Growth {
@@ -36,22 +38,32 @@ const LARGEST_ERROR = 1e-5;
  * @throws Error if exact copies do not reproduce the dense layers: a fault of the program
  * @throws UserError for a hidden-mean router start without held-out text
  */
-export function growExperts(dense: Model, config: Config, map: FamilyMap, sample: TokenDocument[], rng: Rng): Growth {
+export async function growExperts(
+  dense: Model,
+  config: Config,
+  map: FamilyMap,
+  sample: TokenDocument[],
+  rng: Rng,
+): Promise<Growth> {
   const { noise } = config.upcycle;
   const spec = modelSpec(config.model, config.router, map, dense.spec.vocab_size);
-  const init = routerInit(dense, spec, () => inputsOf(config, map, sample));
+  const init = await routerInit(dense, spec, () => inputsOf(config, map, sample));
   const normal = () => rng.gaussian();
-  const from = new Map<string, HostTensor>(hostTensors(dense));
+  const from = await hostTensors(dense);
   const model = createModel(spec, upcycleTensors(from, spec, { noise, router: init, normal }), 'the upcycled model');
-  // A document of each language is enough to reach every expert that has one.
-  const { error, meanScale } = compare(dense, model, inputsOf(config, map, sampleByLanguage(sample, 1)));
-  const different = noise === 0 ? differentCopy(dense, model) : null;
-  if (different !== null || (noise === 0 && !(error <= LARGEST_ERROR))) {
+  try {
+    // A document of each language is enough to reach every expert that has one.
+    const { error, meanScale } = await compare(dense, model, inputsOf(config, map, sampleByLanguage(sample, 1)));
+    const different = noise === 0 ? await differentCopy(dense, model) : null;
+    if (different !== null || (noise === 0 && !(error <= LARGEST_ERROR))) {
+      const what = different ?? `layer error ${error} is above ${LARGEST_ERROR}`;
+      throw new Error(`upcycling changed the model: ${what}`);
+    }
+    return { model, error, meanScale, sentence: describe(spec, error, meanScale, noise) };
+  } catch (fault) {
     disposeModel(model);
-    const what = different ?? `layer error ${error} is above ${LARGEST_ERROR}`;
-    throw new Error(`upcycling changed the model: ${what}`);
+    throw fault;
   }
-  return { model, error, meanScale, sentence: describe(spec, error, meanScale, noise) };
 }
 
 function* inputsOf({ data, train }: Config, map: FamilyMap, documents: TokenDocument[]): Generator<TokenInput> {
@@ -60,48 +72,59 @@ function* inputsOf({ data, train }: Config, map: FamilyMap, documents: TokenDocu
   for (const batch of batchesOf(documents, shape)) yield tokenInput(batch, expertOfLanguage);
 }
 
-/** Calls `see` with the normed input [T, D] of each layer that will be sparse; tensors made in it are freed. */
-function seeFfnInputs(
+/** Calls `see` with the normed input [T, D] of each layer that will be sparse, one after the other. */
+async function seeFfnInputs(
   dense: Model,
   sparse: ModelSpec,
   tokens: TokenInput,
-  see: (layer: number, x_TD: Tensor2D) => void,
-): void {
-  tf.tidy(() => {
-    forward(dense, tokens, {
-      mode: 'free',
-      onFfnInput: (layer, x_TD) => {
-        if (sparse.layers[layer] === 'moe') see(layer, x_TD);
-      },
+  see: (layer: number, x_TD: Tensor2D) => Promise<void>,
+): Promise<void> {
+  const inputs: [layer: number, x_TD: Tensor2D][] = [];
+  const onFfnInput = (layer: number, x_TD: Tensor2D): void => {
+    if (sparse.layers[layer] === 'moe') inputs.push([layer, tf.keep(x_TD.clone())]);
+  };
+  try {
+    tf.tidy(() => {
+      forward(dense, tokens, { mode: 'free', onFfnInput });
     });
-  });
+    for (const [layer, x_TD] of inputs) {
+      await see(layer, x_TD);
+      x_TD.dispose();
+    }
+  } finally {
+    for (const [, x_TD] of inputs) x_TD.dispose();
+  }
 }
 
 /** Router start by layer. Hidden means are taken over all of the sample, so that every language has its say. */
-function routerInit(
+async function routerInit(
   dense: Model,
   sparse: ModelSpec,
   sample: () => Iterable<TokenInput>,
-): (layer: number) => RouterInit {
+): Promise<(layer: number) => RouterInit> {
   const { init, init_std: std } = sparse.router;
   if (init === 'zero') return () => ({ kind: 'zero' });
   if (init !== 'hidden-mean') return () => ({ kind: init, std });
-  const means = hiddenMeans(dense, sparse, sample());
+  const means = await hiddenMeans(dense, sparse, sample());
   if (means.size === 0)
     throw new UserError('router.init hidden-mean needs held-out text and there is none; add text, or use init normal.');
   return layer => ({ kind: 'hidden-mean', std, mean_ED: means.get(layer)! });
 }
 
 /** Mean input of each sparse layer over the tokens of each expert's languages, [E, D]; 0 for an expert without tokens. */
-function hiddenMeans(dense: Model, sparse: ModelSpec, sample: Iterable<TokenInput>): Map<number, Float32Array> {
+async function hiddenMeans(
+  dense: Model,
+  sparse: ModelSpec,
+  sample: Iterable<TokenInput>,
+): Promise<Map<number, Float32Array>> {
   const { numExperts: E, hidden_size: D } = sparse;
   const sums = new Map<number, Float64Array>();
   const tokens_E = new Float64Array(E);
   for (const tokens of sample) {
     const expert_T = tokens.languageExpert_T!;
     for (const e of expert_T) if (e >= 0) tokens_E[e]++;
-    seeFfnInputs(dense, sparse, tokens, (layer, x_TD) => {
-      const x = x_TD.dataSync();
+    await seeFfnInputs(dense, sparse, tokens, async (layer, x_TD) => {
+      const x = await x_TD.data();
       const sum_ED = sums.get(layer) ?? new Float64Array(E * D);
       sums.set(layer, sum_ED);
       expert_T.forEach((e, t) => {
@@ -115,13 +138,17 @@ function hiddenMeans(dense: Model, sparse: ModelSpec, sample: Iterable<TokenInpu
 }
 
 /** Largest layer error and mean gate sum over all tokens. */
-function compare(dense: Model, model: Model, sample: Iterable<TokenInput>): { error: number; meanScale: number } {
+async function compare(
+  dense: Model,
+  model: Model,
+  sample: Iterable<TokenInput>,
+): Promise<{ error: number; meanScale: number }> {
   let error = 0;
   let mass = 0;
   let seen = 0;
   for (const tokens of sample) {
-    seeFfnInputs(dense, model.spec, tokens, (layer, x_TD) => {
-      const found = compareLayer(dense, model, layer, x_TD, tokens);
+    await seeFfnInputs(dense, model.spec, tokens, async (layer, x_TD) => {
+      const found = await compareLayer(dense, model, layer, x_TD, tokens);
       error = Math.max(error, found.error); // carries a NaN on
       found.scale_T.forEach((scale, t) => {
         if (tokens.counted_T[t] === 0) return;
@@ -134,37 +161,42 @@ function compare(dense: Model, model: Model, sample: Iterable<TokenInput>): { er
 }
 
 /** One layer's answer beside scale × dense FFN. Capacity is lifted: what it drops is not the copies' fault. */
-function compareLayer(dense: Model, model: Model, layer: number, x_TD: Tensor2D, tokens: TokenInput) {
+async function compareLayer(dense: Model, model: Model, layer: number, x_TD: Tensor2D, tokens: TokenInput) {
   const at = `model.layers.${layer}`;
   const matrix = (from: Model, name: string) => from.weights.get(`${at}.${name}.weight`) as unknown as Tensor2D;
   const dropless = { ...model, spec: { ...model.spec, capacity_factor: null } };
-  let error = 0;
-  let scale_T: Float64Array = new Float64Array();
-  tf.tidy(() => {
-    const dense_TD = ffn(x_TD, {
-      gate_proj: matrix(dense, 'mlp.gate_proj'),
-      up_proj: matrix(dense, 'mlp.up_proj'),
-      down_proj: matrix(dense, 'mlp.down_proj'),
+  const recorder = recordRoutings();
+  let answers: Tensor[] = [];
+  try {
+    answers = tf.tidy(() => {
+      const dense_TD = ffn(x_TD, {
+        gate_proj: matrix(dense, 'mlp.gate_proj'),
+        up_proj: matrix(dense, 'mlp.up_proj'),
+        down_proj: matrix(dense, 'mlp.down_proj'),
+      });
+      const { y_TD } = moeBlock(dropless, layer, x_TD, name => model.weights.get(`${at}.${name}`)!, tokens, {
+        mode: model.spec.router.train_mode,
+        onRouting: recorder.observe,
+      });
+      const sharedGate = matrix(model, 'mlp.shared_expert_gate');
+      return [y_TD, dense_TD, ...(sharedGate ? [linear(x_TD, sharedGate).sigmoid()] : [])];
     });
-    const sharedGate = matrix(model, 'mlp.shared_expert_gate');
-    const sharedGate_T = sharedGate && linear(x_TD, sharedGate).sigmoid().dataSync();
-    const { y_TD } = moeBlock(dropless, layer, x_TD, name => model.weights.get(`${at}.${name}`)!, tokens, {
-      mode: model.spec.router.train_mode,
-      onRouting: (_, { gate_TK, k }) => {
-        scale_T = expectedScale(gate_TK.dataSync(), k, sharedGate_T);
-      },
-    });
-    error = upcyclingError(y_TD.dataSync(), dense_TD.dataSync(), scale_T);
-  });
-  return { error, scale_T };
+    const [[y_TD, dense_TD, sharedGate_T]] = await readTogether(answers);
+    const [{ gate_TK, k }] = await recorder.read();
+    const scale_T = expectedScale(gate_TK, k, sharedGate_T);
+    return { error: upcyclingError(y_TD, dense_TD, scale_T), scale_T };
+  } finally {
+    tf.dispose(answers);
+    recorder.dispose();
+  }
 }
 
 /** The first expert tensor that is not the dense one bit for bit: finds what no token of the sample reaches. */
-function differentCopy(dense: Model, model: Model): string | null {
+async function differentCopy(dense: Model, model: Model): Promise<string | null> {
   for (const [name, copy] of model.weights) {
     if (!name.includes('.mlp.experts.')) continue;
-    const original = dense.weights.get(name.replace(/experts\.\d+\./, ''))!.dataSync();
-    if (!copy.dataSync().every((value, i) => Object.is(value, original[i]))) return `${name} is no copy`;
+    const original = await dense.weights.get(name.replace(/experts\.\d+\./, ''))!.data();
+    if (!(await copy.data()).every((value, i) => Object.is(value, original[i]))) return `${name} is no copy`;
   }
   return null;
 }

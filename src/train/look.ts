@@ -41,7 +41,7 @@ export async function lookAt(
     const each = await documentLosses(model, sample, map.languages, {
       ...shape,
       mode,
-      onRouting: mode === 'free' ? (layer, routing, batch) => counter.add(layer, routing, batch) : undefined,
+      onRouting: mode === 'free' ? counter.add : undefined,
     });
     return aggregateLosses(lossesByLanguage(each, sample, map.languages, ({ id }) => prepared.bytes.get(id) ?? 0));
   };

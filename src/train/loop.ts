@@ -53,7 +53,7 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
   if (context.fresh) {
     // An initial dense checkpoint without a dense phase grows its experts before the first step.
     if (state.phase === 'dense' && denseSteps(config) === 0 && config.model.moe_layers !== 'none')
-      grow(state, context, sample);
+      await grow(state, context, sample);
     last = await look(state, context, sample);
     await save();
   }
@@ -66,7 +66,7 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
     state.tokens += result.tokens;
     reportStep(state, result, rate, context);
     const grown = state.phase === 'dense' && step === denseSteps(config);
-    if (grown) grow(state, context, sample);
+    if (grown) await grow(state, context, sample);
     const ended = step === train.steps;
     if (grown || ended || due(step, train.evaluate_every)) last = await look(state, context, sample);
     else if (state.phase === 'sparse' && due(step, train.record_every)) await record(state, context, sample);
@@ -81,8 +81,8 @@ const lastCheckpoint = (runDir: string): string => listCheckpoints(runDir)[0]?.d
 
 const due = (step: number, every: number): boolean => every > 0 && step % every === 0;
 
-function grow(state: RunState, { config, map, progress }: LoopContext, sample: TokenDocument[]): void {
-  const growth = growExperts(state.model, config, map, sample, state.rng.upcycle);
+async function grow(state: RunState, { config, map, progress }: LoopContext, sample: TokenDocument[]): Promise<void> {
+  const growth = await growExperts(state.model, config, map, sample, state.rng.upcycle);
   enterSparse(state, config, growth.model);
   progress.say(growth.sentence);
 }

@@ -138,7 +138,7 @@ export async function saveState(
   };
   return saveCheckpoint(runDir, state.step, {
     config: toConfigJson(state.model.spec, map, prepared.tokenizer.eosId),
-    weights: hostTensors(state.model),
+    weights: await hostTensors(state.model),
     optimizer: await state.optimizer.exportState(),
     trainerState: { seed: config.seed, config, run },
     tokenizerJson: prepared.tokenizer.toJson(),

@@ -1,13 +1,17 @@
 // One optimizer step: micro-batches → gradients → clip → watch → AdamW (→ loss-free balancing bias).
+// A device is waited for once, between gradients and clipping.
 import { updateSelectionBias } from '../../routing/loss-free.ts';
 import type { Config } from '../config/schema.ts';
 import type { Batch, BatchStream } from '../data/types.ts';
+import { sumsOfSquares } from '../engine/ops/sum-of-squares.ts';
+import { type HostNumbers, readTogether } from '../engine/read-together.ts';
+import { type Tensor, tf } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
-import { lossAndGradients } from '../model/loss.ts';
+import { type LossAndGradients, lossAndGradients } from '../model/loss.ts';
 import { tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
-import { createAccumulator } from './accumulate.ts';
-import { measureClipping } from './clip.ts';
+import { type Accumulator, createAccumulator } from './accumulate.ts';
+import { clippingOf } from './clip.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { Watch } from './watch.ts';
 
@@ -36,42 +40,84 @@ export interface StepInput {
   expertOfLanguage: Int32Array;
 }
 
-/** Reads `accumulation` micro-batches and updates the model in place, unless the watch objects. */
+/** Reads `accumulation` micro-batches and updates the model in place, unless the watch objects.
+ *  Everything up to the gradients is queued first, then read from the device at once. */
 export async function trainStep(input: StepInput): Promise<StepResult> {
-  const { model, config, stream } = input;
+  const { model, config, step, learningRate } = input;
   const accumulator = createAccumulator();
-  const loads = new Map<number, Float64Array>();
-  let loss = 0;
-  let auxiliary = 0;
+  const queued: Queued = { parts: [], loads: [] };
+  let gradients = new Map<string, Tensor>();
+  try {
+    await queueMicroBatches(input, accumulator, queued);
+    const accumulated = accumulator.finish();
+    gradients = accumulated.gradients;
+    const { tokens } = accumulated;
+    const { loss, auxiliary, squares, loads } = await readQueued(queued, gradients, tokens);
+    const { norm, scale, nonFinite } = clippingOf([...gradients.keys()], squares, config.train.clip);
+    const stop = input.watch.observe({ step, loss, gradientNorm: norm, learningRate, nonFinite });
+    if (stop === null) {
+      input.optimizer.step(gradients, learningRate, scale);
+      balance(model, loads, config.router.bias_rate);
+    }
+    return { loss, auxiliary, gradientNorm: norm, tokens, load_E: total(loads), stop };
+  } finally {
+    accumulator.dispose();
+    tf.dispose([...gradients.values()]);
+    drop(queued);
+  }
+}
+
+/** What micro-batches leave on the device to be read. */
+interface Queued {
+  parts: Omit<LossAndGradients, 'gradients'>[];
+  /** Of each micro-batch and MoE layer. */
+  loads: { layer: number; load_E: Float64Array | Tensor }[];
+}
+
+async function queueMicroBatches(input: StepInput, accumulator: Accumulator, { parts, loads }: Queued): Promise<void> {
+  const { model, config, stream } = input;
   for (let i = 0; i < config.train.accumulation; i++) {
     const batch = nextToLearn(stream);
-    const part = lossAndGradients(model, tokenInput(batch, input.expertOfLanguage), batch.label_BS, {
+    const { gradients, ...part } = lossAndGradients(model, tokenInput(batch, input.expertOfLanguage), batch.label_BS, {
       mode: config.router.train_mode,
       checkpointing: config.train.gradient_checkpointing,
-      onRouting: (layer, _, load_E) => addLoad(loads, layer, load_E),
+      onRouting: (layer, _, load_E) => loads.push({ layer, load_E: keepLoad(load_E) }),
     });
-    loss += part.loss * part.learnedTokens;
-    auxiliary += part.auxiliary * part.learnedTokens;
-    accumulator.add(part.gradients, part.learnedTokens);
+    parts.push(part);
+    accumulator.add(gradients, part.learnedTokens);
     await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
-  const { gradients, tokens } = accumulator.finish();
-  const { norm, scale, nonFinite } = await measureClipping(gradients, config.train.clip);
-  const result = {
-    loss: loss / tokens,
-    auxiliary: auxiliary / tokens,
-    gradientNorm: norm,
-    tokens,
-    load_E: total(loads),
-  };
-  const { step, learningRate } = input;
-  const stop = input.watch.observe({ step, loss: result.loss, gradientNorm: norm, learningRate, nonFinite });
-  if (stop === null) {
-    input.optimizer.step(gradients, learningRate, scale);
-    balance(model, loads, config.router.bias_rate);
+}
+
+/** Observed tensors live only during the call. */
+const keepLoad = (load_E: Float64Array | Tensor): Float64Array | Tensor =>
+  load_E instanceof Float64Array ? load_E : tf.keep(load_E.clone());
+
+const NO_LOSS = Float64Array.of(0);
+
+/** Means over `tokens`, Σ x² of each gradient, and loads by layer. */
+async function readQueued({ parts, loads }: Queued, gradients: Map<string, Tensor>, tokens: number) {
+  const sums = sumsOfSquares([...gradients.values()]);
+  try {
+    const [[squares], losses, auxiliaries, load] = await readTogether(
+      [sums],
+      parts.map(({ loss }) => loss),
+      parts.map(({ auxiliary }) => auxiliary ?? NO_LOSS),
+      loads.map(({ load_E }) => load_E),
+    );
+    const mean = (values: HostNumbers[]): number =>
+      parts.reduce((sum, { learnedTokens }, i) => sum + values[i][0] * learnedTokens, 0) / tokens;
+    const byLayer = new Map<number, Float64Array>();
+    for (const [i, { layer }] of loads.entries()) addLoad(byLayer, layer, Float64Array.from(load[i]));
+    return { loss: mean(losses), auxiliary: mean(auxiliaries), squares, loads: byLayer };
+  } finally {
+    sums.dispose();
   }
-  for (const gradient of gradients.values()) gradient.dispose();
-  return { ...result, stop };
+}
+
+function drop({ parts, loads }: Queued): void {
+  for (const { loss, auxiliary } of parts) tf.dispose([loss, ...(auxiliary ? [auxiliary] : [])]);
+  for (const { load_E } of loads) if (!(load_E instanceof Float64Array)) load_E.dispose();
 }
 
 /** More micro-batches in a row without anything to learn than this, and the data is at fault. */

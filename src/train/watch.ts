@@ -32,7 +32,7 @@ export interface Observation {
   loss: number;
   gradientNorm: number;
   learningRate: number;
-  /** Parameters whose gradient is not finite, from measureClipping. */
+  /** Parameters whose gradient is not finite, from clippingOf. */
   nonFinite?: string[];
 }
 

@@ -20,7 +20,7 @@ import { toConfigJson } from '../../src/model/config-json.ts';
 import { tensorSpecs } from '../../src/model/spec.ts';
 import { disposeModel, type Model } from '../../src/model/weights.ts';
 import { openForInference, openModel } from '../../src/train/open.ts';
-import { EOS, logitsOf, sequenceInput, toyMap, toySpec, toyWeights, valuesOf } from '../model/toy.ts';
+import { collected, EOS, logitsOf, sequenceInput, toyMap, toySpec, toyWeights, valuesOf } from '../model/toy.ts';
 import { backends, kernelBackends, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
 
@@ -229,10 +229,11 @@ describe('a checkpoint in BF16', () => {
   });
 
   /** What `f` answers of the model as inference opens it, and as training does. */
-  function both<T>(which: string, f: (model: Model) => T): [inference: T, training: T] {
-    const models = [openForInference, openModel].map(open => open(join(folder, which)).model);
-    const answers = models.map(f) as [T, T];
-    for (const model of models) disposeModel(model);
+  async function both<T>(which: string, f: (model: Model) => T | Promise<T>): Promise<[inference: T, training: T]> {
+    const [inference, training] = [openForInference, openModel].map(open => open(join(folder, which)).model);
+    const answers: [T, T] = [await f(inference), await f(training)];
+    disposeModel(inference);
+    disposeModel(training);
     return answers;
   }
   const halves = (model: Model): string[] => [...model.weights].flatMap(([name, w]) => (isHalf(w) ? [name] : []));
@@ -241,7 +242,7 @@ describe('a checkpoint in BF16', () => {
     '%s: matrices stay in bf16 for inference, but for routers; training widens all',
     async name => {
       await use(name);
-      const [inference, training] = both('sparse', halves);
+      const [inference, training] = await both('sparse', halves);
       const matrices = tensorSpecs(spec).filter(({ shape, role }) => shape.length === 2 && role !== 'router');
       expect(inference).toEqual(matrices.map(({ name }) => name));
       expect(inference.some(name => name.includes('gate.weight'))).toBe(false);
@@ -252,7 +253,7 @@ describe('a checkpoint in BF16', () => {
   it.each(backends)('%s: the same logits and the same text, to the bit', async name => {
     await use(name);
     for (const which of ['sparse', 'dense']) {
-      const [inference, training] = both(which, model => logitsOf(model, tokens, { mode: 'free' }));
+      const [inference, training] = await both(which, model => logitsOf(model, tokens, { mode: 'free' }));
       expect(inference).toEqual(training);
       const settings = {
         maxTokens: 12,
@@ -262,9 +263,8 @@ describe('a checkpoint in BF16', () => {
         mode: 'free' as const,
         languageExpert: null,
       };
-      const [said, wanted] = both(which, model => [
-        ...generate(model, Int32Array.of(3, 4), { ...settings, random: () => 0.4 }),
-      ]);
+      const say = (model: Model) => collected(generate(model, Int32Array.of(3, 4), { ...settings, random: () => 0.4 }));
+      const [said, wanted] = await both(which, say);
       expect(said).toEqual(wanted);
     }
   });
@@ -272,7 +272,7 @@ describe('a checkpoint in BF16', () => {
   it.each(kernelBackends)('%s: logits of cpu, up to rounding', async name => {
     const logits = async (backend: typeof name | 'cpu'): Promise<number[]> => {
       await use(backend);
-      return both('sparse', model => logitsOf(model, tokens, { mode: 'free' }))[0].flat();
+      return (await both('sparse', model => logitsOf(model, tokens, { mode: 'free' })))[0].flat();
     };
     expectClose('logits', await logits(name), await logits('cpu'), 1e-5);
   });
@@ -280,7 +280,7 @@ describe('a checkpoint in BF16', () => {
   it('wasm: the weights take half the memory, also after they have been used', async () => {
     await use('wasm');
     const counted = countMemory();
-    const [inference, training] = both('sparse', model => {
+    const [inference, training] = await both('sparse', model => {
       const before = counted.bytes();
       logitsOf(model, tokens, { mode: 'free' });
       return { before, after: counted.bytes() };

@@ -27,7 +27,7 @@ async function evaluate(
   const losses = await documentLosses(model, list, toyMap.languages, {
     ...shape,
     ...options,
-    onRouting: (layer, { expertId_TK, k }, batch) => {
+    onRouting: ({ layer, expertId_TK, k }, batch) => {
       batch.document_BS.forEach((document, t) => {
         if (document < 0) return;
         const key = `${list[document].id} layer ${layer} window ${batch.inputId_BS[t]} ${batch.position_BS[t]}`;

@@ -2,12 +2,11 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Trace } from '../../routing/trace.ts';
-import type { Routing } from '../../routing/types.ts';
 import type { TokenDocument } from '../../src/data/types.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
-import { tf } from '../../src/engine/tf.ts';
 import { routingCounter } from '../../src/eval/routing-counter.ts';
 import { recordTrace } from '../../src/eval/trace.ts';
+import type { ObservedRouting } from '../../src/model/observed.ts';
 import { disposeModel, type Model } from '../../src/model/weights.ts';
 import { EOS, logitsOf, sequenceInput, toyBatches, toyDocuments, toyMap, toyModel } from '../model/toy.ts';
 
@@ -156,18 +155,16 @@ describe('trace', () => {
 
 test('the counter by hand: two tokens, k 2, an empty slot; padding and the end of text left out', () => {
   const counter = routingCounter(EOS);
-  const gate_TK = tf.tensor2d([0.6, 0.2, 0.5, 0, 0.9, 0.1, 0.3, 0.4], [4, 2]);
-  const routing: Routing = {
+  const routing: ObservedRouting = {
+    layer: 4,
     expertId_TK: Int32Array.of(2, 0, 2, -1, 1, 0, 1, 2),
-    gate_TK,
-    probabilities_TE: gate_TK,
+    gate_TK: Float32Array.of(0.6, 0.2, 0.5, 0, 0.9, 0.1, 0.3, 0.4),
     k: 2,
   };
   const [batch] = toyBatches(toyDocuments([3]), 1, 4);
-  counter.add(4, routing, batch);
+  counter.add(routing, batch);
   expect(counter.rows(9)).toEqual([
     { step: 9, layer: 4, language: 0, expert: 0, count: 1, gate: expect.closeTo(0.25, 6) },
     { step: 9, layer: 4, language: 0, expert: 2, count: 2, gate: expect.closeTo(1.75, 6) },
   ]);
-  gate_TK.dispose();
 });

@@ -22,20 +22,20 @@ describe.each(['cpu', 'wasm'] as const)('checkpointing on %s', backend => {
     ['mixture with balance and z-loss', { moe_layers: 'last 2' }, losses],
     ['mixture with a pooled balance loss', {}, { ...losses, balance_scope: 'pooled' }],
     ['mixture with a shared expert and raw gates', { shared_expert: true, norm_topk_prob: false }, losses],
-  ] as const)('%s: losses and every gradient have the same bits', (_, model, router) => {
+  ] as const)('%s: losses and every gradient have the same bits', async (_, model, router) => {
     const toy = toyModel({ model, router });
-    const direct = gradientsOf(toy, batch, FORCED);
-    const again = gradientsOf(toy, batch, { ...FORCED, checkpointing: true });
+    const direct = await gradientsOf(toy, batch, FORCED);
+    const again = await gradientsOf(toy, batch, { ...FORCED, checkpointing: true });
     expect([again.loss, again.auxiliary]).toEqual([direct.loss, direct.auxiliary]);
     expect(again.gradients).toEqual(direct.gradients);
     expect([...direct.gradients.values()].every(gradient => gradient.some(value => value !== 0))).toBe(true);
     disposeModel(toy);
   });
 
-  test('routing and inputs of the experts are told once per layer and step', () => {
+  test('routing and inputs of the experts are told once per layer and step', async () => {
     const toy = toyModel();
     const seen: string[] = [];
-    gradientsOf(toy, batch, {
+    await gradientsOf(toy, batch, {
       ...FORCED,
       checkpointing: true,
       onRouting: layer => seen.push(`routing ${layer}`),

@@ -50,7 +50,8 @@ async function stepOn(model: Model, config: Config, batches: Batch[], rate = 0.0
     optimizer.dispose();
   }
 }
-const weightsOf = (model: Model) => new Map([...hostTensors(model)].map(([name, { values }]) => [name, values]));
+const weightsOf = async (model: Model) =>
+  new Map(Array.from(await hostTensors(model), ([name, { values }]) => [name, values]));
 
 const everyMode = (Object.keys(MODES) as RouterKind[]).flatMap(kind => MODES[kind].map(mode => [kind, mode] as const));
 
@@ -62,25 +63,25 @@ test.each(everyMode)(
       model: { num_experts_per_tok: kind === 'language' ? 1 : 2, norm_topk_prob: false },
     };
     const model = toyModel(settings);
-    const { loss, auxiliary, gradients } = gradientsOf(model, batch, { mode });
+    const { loss, auxiliary, gradients } = await gradientsOf(model, batch, { mode });
     // Along the gradient the loss falls by its squared length; a central difference says so to 2 %.
     const square = [...gradients.values()].reduce((sum, g) => sum + g.reduce((s, v) => s + v * v, 0), 0);
     const length = 1e-4 / Math.sqrt(square); // so short that no choice of expert changes
-    const moved = [length, -length].map(step => {
+    const moved = async (step: number): Promise<number> => {
       const shifted = nudged(model, gradients, step);
-      const value = gradientsOf(shifted, batch, { mode });
+      const value = await gradientsOf(shifted, batch, { mode });
       disposeModel(shifted);
       return value.loss + value.auxiliary;
-    });
-    expect((moved[0] - moved[1]) / (2 * length) / square).toBeCloseTo(1, 1.4);
-    const before = weightsOf(model);
+    };
+    expect(((await moved(length)) - (await moved(-length))) / (2 * length) / square).toBeCloseTo(1, 1.4);
+    const before = await weightsOf(model);
     const config = toyConfig(settings);
     const result = await stepOn(model, config, [batch], 0.003);
     expect(result).toMatchObject({ loss, auxiliary, stop: null });
-    const after = weightsOf(model);
+    const after = await weightsOf(model);
     const unmoved = [...after].filter(([name, values]) => values.every((value, i) => value === before.get(name)![i]));
     expect(unmoved.map(([name]) => name)).toEqual([]);
-    expect(gradientsOf(model, batch, { mode }).loss).toBeLessThan(loss);
+    expect((await gradientsOf(model, batch, { mode })).loss).toBeLessThan(loss);
     disposeModel(model);
   },
 );
@@ -96,17 +97,17 @@ function nudged(model: Model, gradients: Map<string, Float32Array>, step: number
   return { ...model, weights };
 }
 
-test('what teaches the router: forced hybrid-k and top-k do, the language and hash baselines do not', () => {
-  const gradient = (kind: RouterKind, mode: 'forced' | 'free', k: number) => {
+test('what teaches the router: forced hybrid-k and top-k do, the language and hash baselines do not', async () => {
+  const gradient = async (kind: RouterKind, mode: 'forced' | 'free', k: number) => {
     const model = toyModel({ router: { kind }, model: { num_experts_per_tok: k, norm_topk_prob: false } });
-    const { gradients } = gradientsOf(model, batch, { mode });
+    const { gradients } = await gradientsOf(model, batch, { mode });
     disposeModel(model);
     return Math.max(...gradients.get(ROUTER)!.map(Math.abs));
   };
-  expect(gradient('hybrid-k', 'forced', 2)).toBeGreaterThan(1e-3);
-  expect(gradient('top-k', 'free', 2)).toBeGreaterThan(1e-3);
-  expect(gradient('language', 'forced', 1)).toBe(0);
-  expect(gradient('hash', 'free', 2)).toBe(0);
+  expect(await gradient('hybrid-k', 'forced', 2)).toBeGreaterThan(1e-3);
+  expect(await gradient('top-k', 'free', 2)).toBeGreaterThan(1e-3);
+  expect(await gradient('language', 'forced', 1)).toBe(0);
+  expect(await gradient('hash', 'free', 2)).toBe(0);
 });
 
 describe('auxiliary losses are those of routing/balance.ts, times their coefficients', () => {
@@ -133,7 +134,7 @@ describe('auxiliary losses are those of routing/balance.ts, times their coeffici
     router: { balance_scope, balance_coefficient: 0.3, z_coefficient: 0.05 },
   });
 
-  test.each(['layer', 'pooled'] as const)('%s', scope => {
+  test.each(['layer', 'pooled'] as const)('%s', async scope => {
     const model = toyModel(settings(scope));
     const layers = collect(model);
     expect(layers.length).toBe(2);
@@ -146,7 +147,7 @@ describe('auxiliary losses are those of routing/balance.ts, times their coeffici
           : layers.reduce((sum, { routing }) => sum + balanceLoss(routing, counted_T, 'assigned').dataSync()[0], 0);
       return 0.3 * balance + 0.05 * z;
     });
-    expect(gradientsOf(model, batch, { mode: 'forced' }).auxiliary).toBeCloseTo(expected, 5);
+    expect((await gradientsOf(model, batch, { mode: 'forced' })).auxiliary).toBeCloseTo(expected, 5);
     tf.dispose(layers.flatMap(({ routing, logits_TE }) => [routing.probabilities_TE, logits_TE]));
     disposeModel(model);
   });
@@ -157,7 +158,7 @@ describe('loss-free balancing', () => {
     const settings = { router: { bias_rate: 0.01 } };
     const model = toyModel(settings);
     const loads = new Map<number, Float64Array>();
-    gradientsOf(model, batch, { mode: 'forced', onRouting: (layer, _, load_E) => loads.set(layer, load_E) });
+    await gradientsOf(model, batch, { mode: 'forced', onRouting: (layer, _, load_E) => loads.set(layer, load_E) });
     const { load_E } = await stepOn(model, toyConfig(settings), [batch]);
     expect(load_E).toEqual(loads.get(1)!.map((load, e) => load + loads.get(2)![e]));
     for (const layer of [1, 2]) {
@@ -202,25 +203,25 @@ test('a shared expert adds sigmoid(w·x) · FFN(x) to every token: with a shut g
   disposeModel(shared);
 });
 
-test('capacity: dropped slots get no gradient, plenty of it changes no bit', () => {
-  const gradients = (capacity_factor: number | null) => {
+test('capacity: dropped slots get no gradient, plenty of it changes no bit', async () => {
+  const gradients = async (capacity_factor: number | null) => {
     const model = toyModel({ model: { capacity_factor } });
-    const result = gradientsOf(model, batch, { mode: 'forced' });
+    const result = await gradientsOf(model, batch, { mode: 'forced' });
     disposeModel(model);
     return result;
   };
-  const dropless = gradients(null);
-  expect(gradients(4).loss).toBe(dropless.loss);
-  const tight = gradients(0.25);
+  const dropless = await gradients(null);
+  expect((await gradients(4)).loss).toBe(dropless.loss);
+  const tight = await gradients(0.25);
   expect(tight.loss).not.toBe(dropless.loss);
   for (const [name, values] of tight.gradients) expect(values.every(Number.isFinite), name).toBe(true);
   expect(tight.gradients.get('model.layers.2.mlp.experts.0.up_proj.weight')!.some(value => value !== 0)).toBe(true);
 });
 
 describe('nothing to learn', () => {
-  test('a micro-batch without labels has loss 0 and gradients 0', () => {
+  test('a micro-batch without labels has loss 0 and gradients 0', async () => {
     const model = toyModel();
-    const { loss, learnedTokens, gradients } = gradientsOf(model, empty, { mode: 'forced' });
+    const { loss, learnedTokens, gradients } = await gradientsOf(model, empty, { mode: 'forced' });
     expect([loss, learnedTokens]).toEqual([0, 0]);
     for (const [name, values] of gradients)
       expect(
@@ -234,7 +235,7 @@ describe('nothing to learn', () => {
     const run = async (accumulation: number, batches: Batch[]) => {
       const model = toyModel();
       const result = await stepOn(model, toyConfig({ train: { accumulation } }), batches);
-      const after = weightsOf(model);
+      const after = await weightsOf(model);
       disposeModel(model);
       return { result, after };
     };
@@ -252,9 +253,9 @@ describe('nothing to learn', () => {
     disposeModel(model);
   });
 
-  test('losses per token are 0 where nothing is predicted', () => {
+  test('losses per token are 0 where nothing is predicted', async () => {
     const model = toyModel();
-    const losses = tokenLosses(model, tokenInput(batch, null), batch.label_BS, { mode: 'free' });
+    const losses = await tokenLosses(model, tokenInput(batch, null), batch.label_BS, { mode: 'free' });
     batch.label_BS.forEach((label, t) => {
       if (label < 0) expect(losses[t]).toBe(0);
       else expect(losses[t]).toBeGreaterThan(0);

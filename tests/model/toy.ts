@@ -6,7 +6,7 @@ import { batchesOf, type Packing } from '../../src/data/pack.ts';
 import type { Batch, TokenDocument } from '../../src/data/types.ts';
 import { type Tensor, tf } from '../../src/engine/tf.ts';
 import type { ForwardOptions } from '../../src/model/forward-options.ts';
-import { type LossAndGradients, lossAndGradients } from '../../src/model/loss.ts';
+import { lossAndGradients } from '../../src/model/loss.ts';
 import { type ModelSpec, modelSpec } from '../../src/model/spec.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
 import { forward } from '../../src/model/transformer.ts';
@@ -111,21 +111,39 @@ export function logitsOf(model: Model, tokens: TokenInput, options: ForwardOptio
   });
 }
 
-export interface HostGradients extends Omit<LossAndGradients, 'gradients'> {
+export interface HostGradients {
+  loss: number;
+  /** 0 for a model without auxiliary losses. */
+  auxiliary: number;
+  learnedTokens: number;
   gradients: Map<string, Float32Array>;
 }
 
 /** Loss and gradients of one batch, on the host. */
-export function gradientsOf(
+export async function gradientsOf(
   model: Model,
   batch: Batch,
   options: ForwardOptions,
   experts: Int32Array | null = toyExperts,
-): HostGradients {
-  const { gradients, ...rest } = lossAndGradients(model, tokenInput(batch, experts), batch.label_BS, options);
-  const onHost = new Map([...gradients].map(([name, gradient]) => [name, valuesOf(gradient)]));
-  tf.dispose([...gradients.values()]);
-  return { ...rest, gradients: onHost };
+): Promise<HostGradients> {
+  const queued = lossAndGradients(model, tokenInput(batch, experts), batch.label_BS, options);
+  const read = async (tensor: Tensor): Promise<Float32Array> => {
+    const values = (await tensor.data<'float32'>()).slice();
+    tensor.dispose();
+    return values;
+  };
+  const [loss] = await read(queued.loss);
+  const [auxiliary] = queued.auxiliary ? await read(queued.auxiliary) : [0];
+  const gradients = new Map<string, Float32Array>();
+  for (const [name, gradient] of queued.gradients) gradients.set(name, await read(gradient));
+  return { loss, auxiliary, learnedTokens: queued.learnedTokens, gradients };
+}
+
+/** All that an async generator yields. */
+export async function collected<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of source) items.push(item);
+  return items;
 }
 
 /** tf.tidy for functions that answer host data, whose type tfjs does not allow. */

@@ -11,7 +11,7 @@ import { modelSpec } from '../../src/model/spec.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
 import type * as Upcycle from '../../src/model/upcycle.ts';
 import { createModel, disposeModel, hostTensors, type Model } from '../../src/model/weights.ts';
-import { growExperts } from '../../src/train/grow.ts';
+import { type Growth, growExperts } from '../../src/train/grow.ts';
 import { createRng } from '../../src/train/rng.ts';
 import {
   difference,
@@ -45,10 +45,10 @@ const sample = toyDocuments([30, 20, 41, 18, 25, 33]);
 const rng = () => createRng('grow');
 
 /** A dense toy model grown by these settings. */
-function grown(settings: Settings): { dense: Model; growth: ReturnType<typeof growExperts> } {
+async function grown(settings: Settings): Promise<{ dense: Model; growth: Growth }> {
   const spec = toySpec(settings, true);
   const dense = createModel(spec, toyWeights(spec));
-  return { dense, growth: growExperts(dense, toyConfig(settings), toyMap, sample, rng()) };
+  return { dense, growth: await growExperts(dense, toyConfig(settings), toyMap, sample, rng()) };
 }
 const tokens: TokenInput = tokenInput(toyBatches(sample, 2, 48)[0], toyExperts);
 const logitsAt = (model: Model, mode: 'free' | 'forced') =>
@@ -59,8 +59,8 @@ const logitsAt = (model: Model, mode: 'free' | 'forced') =>
 describe('exact copies', () => {
   test.each(['normal', 'orthogonal', 'zero', 'hidden-mean'] as const)(
     'normalised gates, router start %s: the logits are the dense model’s, forced or free',
-    init => {
-      const { dense, growth } = grown({ router: { init } });
+    async init => {
+      const { dense, growth } = await grown({ router: { init } });
       const before = logitsAt(dense, 'free');
       expect(difference(logitsAt(growth.model, 'free'), before)).toBeLessThan(1e-5);
       expect(difference(logitsAt(growth.model, 'forced'), before)).toBeLessThan(1e-5);
@@ -72,8 +72,8 @@ describe('exact copies', () => {
     },
   );
 
-  test('raw gates: each layer answers its chosen mass times the dense FFN, the whole model is another', () => {
-    const { dense, growth } = grown({ model: { norm_topk_prob: false }, router: { init: 'zero' } });
+  test('raw gates: each layer answers its chosen mass times the dense FFN, the whole model is another', async () => {
+    const { dense, growth } = await grown({ model: { norm_topk_prob: false }, router: { init: 'zero' } });
     expect(growth.error).toBeLessThan(1e-5);
     expect(growth.meanScale).toBeCloseTo(0.5, 6); // a router of zeros: two of four equal probabilities
     expect(growth.sentence).toContain('0.500 × the dense FFN');
@@ -82,19 +82,22 @@ describe('exact copies', () => {
     disposeModel(growth.model);
   });
 
-  test('raw gates with a shared expert: the mass and the sigmoid of the shared gate add up', () => {
-    const { dense, growth } = grown({ model: { norm_topk_prob: false, shared_expert: true }, router: { init_std: 0 } });
+  test('raw gates with a shared expert: the mass and the sigmoid of the shared gate add up', async () => {
+    const { dense, growth } = await grown({
+      model: { norm_topk_prob: false, shared_expert: true },
+      router: { init_std: 0 },
+    });
     expect(growth.error).toBeLessThan(1e-5);
     expect(growth.meanScale).toBeCloseTo(0.5 + 0.5, 6); // sigmoid(0) = 1/2
     disposeModel(dense);
     disposeModel(growth.model);
   });
 
-  test('every tensor but the new ones is the dense model’s, bit for bit, and the dense model is left alone', () => {
-    const { dense, growth } = grown({});
+  test('every tensor but the new ones is the dense model’s, bit for bit, and the dense model is left alone', async () => {
+    const { dense, growth } = await grown({});
     const before = toyWeights(dense.spec);
-    expect(new Map(hostTensors(dense))).toEqual(before);
-    for (const [name, tensor] of hostTensors(growth.model)) {
+    expect(await hostTensors(dense)).toEqual(before);
+    for (const [name, tensor] of await hostTensors(growth.model)) {
       if (name.endsWith('mlp.gate.weight')) continue;
       expect(tensor, name).toEqual(before.get(name.replace(/experts\.\d+\./, '')));
     }
@@ -103,16 +106,16 @@ describe('exact copies', () => {
   });
 });
 
-test('a hidden-mean start without held-out text is refused in words', () => {
+test('a hidden-mean start without held-out text is refused in words', async () => {
   const settings: Settings = { router: { init: 'hidden-mean' } };
   const spec = toySpec(settings, true);
   const dense = createModel(spec, toyWeights(spec));
-  expect(() => growExperts(dense, toyConfig(settings), toyMap, [], rng())).toThrow(UserError);
+  await expect(growExperts(dense, toyConfig(settings), toyMap, [], rng())).rejects.toThrow(UserError);
   disposeModel(dense);
 });
 
-test('noise makes the experts differ from the dense network and from each other, and is not an error', () => {
-  const { dense, growth } = grown({ upcycle: { noise: 0.1 } });
+test('noise makes the experts differ from the dense network and from each other, and is not an error', async () => {
+  const { dense, growth } = await grown({ upcycle: { noise: 0.1 } });
   expect(growth.error).toBeGreaterThan(1e-3);
   expect(growth.sentence).toContain('noise 0.1');
   const up = (e: number) => [...growth.model.weights.get(`model.layers.2.mlp.experts.${e}.up_proj.weight`)!.dataSync()];
@@ -126,23 +129,26 @@ test.each([
   [{}, 0, 'copy'],
   // Free routing by a router of zeros: every token goes to experts 0 and 1, so that no layer error shows expert 3.
   [{ router: { init: 'zero', kind: 'top-k', train_mode: 'free' } }, 3, 'copy'],
-] as [Settings, number, string][])('%j: one changed number in expert %i is noticed', (settings, expert, named) => {
-  const spec = toySpec(settings, true);
-  const dense = createModel(spec, toyWeights(spec));
-  damage.name = `model.layers.2.mlp.experts.${expert}.down_proj.weight`;
-  expect(() => growExperts(dense, toyConfig(settings), toyMap, sample, rng())).toThrow(
-    new RegExp(`upcycling changed the model.*experts.${expert}.*${named}`),
-  );
-  damage.name = '';
-  disposeModel(dense);
-});
+] as [Settings, number, string][])(
+  '%j: one changed number in expert %i is noticed',
+  async (settings, expert, named) => {
+    const spec = toySpec(settings, true);
+    const dense = createModel(spec, toyWeights(spec));
+    damage.name = `model.layers.2.mlp.experts.${expert}.down_proj.weight`;
+    await expect(growExperts(dense, toyConfig(settings), toyMap, sample, rng())).rejects.toThrow(
+      new RegExp(`upcycling changed the model.*experts.${expert}.*${named}`),
+    );
+    damage.name = '';
+    disposeModel(dense);
+  },
+);
 
-test('an output that is wrong although every expert is a copy is noticed too', () => {
+test('an output that is wrong although every expert is a copy is noticed too', async () => {
   const settings = { model: { shared_expert: true } };
   const spec = toySpec(settings, true);
   const dense = createModel(spec, toyWeights(spec));
   damage.name = 'model.layers.1.mlp.shared_expert.up_proj.weight';
-  expect(() => growExperts(dense, toyConfig(settings), toyMap, sample, rng())).toThrow('layer error');
+  await expect(growExperts(dense, toyConfig(settings), toyMap, sample, rng())).rejects.toThrow('layer error');
   damage.name = '';
   disposeModel(dense);
 });
@@ -152,8 +158,8 @@ test.each([
   { router: { kind: 'expert-choice', train_mode: 'free' } },
   { router: { kind: 'hash', train_mode: 'free' } },
   { router: { kind: 'language' }, model: { num_experts_per_tok: 1 } },
-] as Settings[])('%j grows', settings => {
-  const { dense, growth } = grown(settings);
+] as Settings[])('%j grows', async settings => {
+  const { dense, growth } = await grown(settings);
   expect(growth.error).toBeLessThan(1e-5);
   disposeModel(dense);
   disposeModel(growth.model);
@@ -176,7 +182,7 @@ describe('hidden-mean start on synthetic languages', () => {
     const config = toyConfig({ model: { num_hidden_layers: 2, hidden_size: 64 }, router: { init, init_std: 0.5 } });
     const spec = modelSpec(config.model, config.router, map, tokenizer.vocabSize, true);
     const dense = createModel(spec, toyWeights(spec));
-    const { model } = growExperts(dense, config, map, documents('train'), rng());
+    const { model } = await growExperts(dense, config, map, documents('train'), rng());
     const own = new Float64Array(4);
     const all = new Float64Array(4);
     await documentLosses(model, documents('validation'), languages, {
@@ -184,7 +190,7 @@ describe('hidden-mean start on synthetic languages', () => {
       batch: 4,
       sequence: 128,
       padId: tokenizer.eosId,
-      onRouting: (layer, { expertId_TK, k }, batch) => {
+      onRouting: ({ layer, expertId_TK, k }, batch) => {
         batch.language_BS.forEach((language, t) => {
           if (language < 0 || layer !== 1) return;
           const family = languages[language].expert;
