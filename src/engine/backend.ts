@@ -11,6 +11,7 @@ import { registerKernelBackend } from './kernel-backend.ts';
 import type { Library } from './library/library.ts';
 import { loadNative, type NativePlaces } from './library/native.ts';
 import { openWasm } from './library/wasm.ts';
+import './tensorflow/register.ts';
 import { tf } from './tf.ts';
 import { registerWebgpu } from './webgpu/backend.ts';
 
