@@ -3,14 +3,15 @@
 // Shapes: T tokens, D width, E experts, k experts per token. The residual stream is added by the caller.
 import { type BalanceSource, balanceLoss, zLoss } from '../routing/balance.ts';
 import { applyCapacity, expertCapacity } from '../routing/capacity.ts';
-import { expertLoad } from '../routing/load.ts';
+import { expertLoad, type Load } from '../routing/load.ts';
 import { route } from '../routing/router.ts';
 import type { RouteOptions, Routing, TokenInfo } from '../routing/types.ts';
 import { linear } from '../src/engine/ops/linear.ts';
-import { type Scalar, type Tensor2D, tf } from '../src/engine/tf.ts';
+import { type Scalar, type Tensor, type Tensor2D, tf } from '../src/engine/tf.ts';
 import { dispatchByOneHot } from './dispatch/one-hot.ts';
 import { type DispatchPlan, planDispatch } from './dispatch/plan.ts';
 import { type ApplyExperts, dispatchByGather } from './dispatch/tf.ts';
+import { capacityOnGpu, planOnGpu } from './dispatch/webgpu.ts';
 import { type FfnWeights, groupedFfn } from './ffn.ts';
 import { type SharedExpertWeights, sharedExpert } from './shared.ts';
 
@@ -36,9 +37,9 @@ export interface MoeOutput {
   /** What was served. */
   plan: DispatchPlan;
   /** [E] counted slots per chosen expert: for load displays and loss-free balancing. */
-  load_E: Float64Array;
-  /** Slots that did not fit; 0 when dropless. */
-  dropped: number;
+  load_E: Load;
+  /** Slots that did not fit; 0 when dropless, a [1] tensor where they were counted on a GPU. */
+  dropped: number | Tensor;
   /** Unweighted losses of this layer; add them to the training loss with coefficients of your own. */
   auxiliary: { balance: Scalar; z: Scalar };
 }
@@ -46,28 +47,39 @@ export interface MoeOutput {
 /** Runs the layer on x_TD [T, D]. Differentiable in x and all weights. Throws UserError as `route` does. */
 export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo, options: MoeOptions): MoeOutput {
   let routing!: Routing;
-  let served!: { plan: DispatchPlan; dropped: number };
+  let served!: { plan: DispatchPlan; dropped: number | Tensor };
+  let load_E!: Load;
   const { y_TD, balance, z } = tf.tidy(() => {
     const logits_TE = linear(x_TD, weights.router_ED);
     routing = route(logits_TE, tokens, options);
     served = planServed(routing, weights.experts.length, tokens.counted_T, options);
+    load_E = expertLoad(routing.expertId_TK, routing.k, weights.experts.length, tokens.counted_T);
     const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options.dispatch);
     return {
       y_TD: weights.shared ? routed_TD.add<Tensor2D>(sharedExpert(x_TD, weights.shared)) : routed_TD,
       balance: balanceLoss(routing, tokens.counted_T, options.balance),
       z: zLoss(logits_TE, tokens.counted_T),
-      kept: [routing.gate_TK, routing.probabilities_TE], // named here only so that tidy lets them live
+      kept: [routing, served, served.plan, load_E].flatMap(tensorsIn), // named here only so that tidy lets them live
     };
   });
-  const load_E = expertLoad(routing.expertId_TK, routing.k, weights.experts.length, tokens.counted_T);
   return { y_TD, routing, ...served, load_E, auxiliary: { balance, z } };
 }
 
+/** The tensors among an object's fields, or the tensor that it is. */
+const tensorsIn = (fields: object): Tensor[] =>
+  [fields, ...Object.values(fields)].filter(field => field instanceof tf.Tensor);
+
 /** Applies the capacity limit, if there is one, and plans what is left. Padding takes no place from a real token. */
 function planServed({ expertId_TK, k }: Routing, numExperts: number, counted_T: Uint8Array, options: MoeOptions) {
-  if (options.capacityFactor === null) return { plan: planDispatch(expertId_TK, k, numExperts), dropped: 0 };
   const tokens = counted_T.reduce((sum, counted) => sum + counted, 0);
-  const capacity = expertCapacity(options.capacityFactor, tokens, options.k, numExperts);
+  const { capacityFactor } = options;
+  const capacity = capacityFactor === null ? null : expertCapacity(capacityFactor, tokens, options.k, numExperts);
+  if (!(expertId_TK instanceof Int32Array)) {
+    if (capacity === null) return { plan: planOnGpu(expertId_TK, k, numExperts), dropped: 0 };
+    const kept = capacityOnGpu(expertId_TK, Int32Array.from(counted_T), k, numExperts, capacity);
+    return { plan: planOnGpu(kept.expertId_TK, k, numExperts), dropped: kept.dropped };
+  }
+  if (capacity === null) return { plan: planDispatch(expertId_TK, k, numExperts), dropped: 0 };
   const wanted_TK = expertId_TK.map((e, slot) => (counted_T[Math.floor(slot / k)] === 1 ? e : -1));
   const kept = applyCapacity(wanted_TK, k, numExperts, capacity);
   return { plan: planDispatch(kept.expertId_TK, k, numExperts), dropped: kept.dropped };

@@ -2,11 +2,13 @@
 //   balance, per layer (Switch, arXiv 2101.03961):  E · Σ_e f_e · P_e,  f the share of slots, P the mean probability; 1 when even.
 //   pooled (the reference code's and Mixtral's):    the same over all layers' tokens at once, f per token: k when even.
 //   z-loss (ST-MoE, arXiv 2202.08906):              mean of logsumexp(z)².         Padding (`counted_T` 0) never counts.
+import type { Integers } from '../src/engine/integers.ts';
 import { withGradient } from '../src/engine/kernel.ts';
-import { type Scalar, type Tensor2D, tf } from '../src/engine/tf.ts';
-import { expertLoad } from './load.ts';
+import { type Scalar, type Tensor1D, type Tensor2D, tf } from '../src/engine/tf.ts';
+import { expertLoad, loadShare } from './load.ts';
 import { topK } from './top-k.ts';
 import type { Routing } from './types.ts';
+import { choosesOnGpu, topKOnGpu } from './webgpu.ts';
 
 /** Where f comes from: `assigned`, what was really chosen (forcing included), or `router`, a fresh top-k of the probabilities,
  *  which ignores forcing, as the reference code does. */
@@ -16,14 +18,11 @@ export type BalanceSource = 'assigned' | 'router';
 export function balanceLoss(routing: Routing, counted_T: Uint8Array, source: BalanceSource = 'assigned'): Scalar {
   const { probabilities_TE, expertId_TK, k } = routing;
   const numExperts = probabilities_TE.shape[1];
-  const id_TK = source === 'assigned' ? expertId_TK : topK(probabilities_TE.dataSync<'float32'>(), numExperts, k);
-  const load_E = expertLoad(id_TK, k, numExperts, counted_T);
-  const slots = Math.max(1, sum(load_E));
-  return loadTimesProbability(
-    probabilities_TE,
-    load_E.map(load => load / slots),
-    counted_T,
-  );
+  return tf.tidy(() => {
+    const id_TK = source === 'assigned' ? expertId_TK : freshTopK(probabilities_TE, k);
+    const share_E = loadShare(expertLoad(id_TK, k, numExperts, counted_T));
+    return loadTimesProbability(probabilities_TE, share_E, counted_T);
+  });
 }
 
 /** Mixtral's form, as in the reference code: layers are concatenated before the product, so a collapse in one layer can hide
@@ -34,13 +33,9 @@ export function pooledBalanceLoss(probabilities: readonly Tensor2D[], counted_T:
     const pooled_TE = probabilities.length === 1 ? probabilities[0] : tf.concat([...probabilities], 0);
     const pooledCounted_T = new Uint8Array(counted_T.length * probabilities.length);
     for (let layer = 0; layer < probabilities.length; layer++) pooledCounted_T.set(counted_T, layer * counted_T.length);
-    const load_E = expertLoad(topK(pooled_TE.dataSync<'float32'>(), numExperts, k), k, numExperts, pooledCounted_T);
+    const load_E = expertLoad(freshTopK(pooled_TE, k), k, numExperts, pooledCounted_T);
     const tokens = Math.max(1, sum(pooledCounted_T));
-    return loadTimesProbability(
-      pooled_TE,
-      load_E.map(load => load / tokens),
-      pooledCounted_T,
-    );
+    return loadTimesProbability(pooled_TE, loadShare(load_E, tokens), pooledCounted_T);
   });
 }
 
@@ -56,15 +51,16 @@ export function zLoss(logits_TE: Tensor2D, counted_T: Uint8Array): Scalar {
   return withGradient([logits_TE], forward, (dy, [logits, slope_T1]) => [tf.softmax(logits).mul(slope_T1).mul(dy)]);
 }
 
+/** The router's own choice, without forcing. */
+const freshTopK = (p_TE: Tensor2D, k: number): Integers =>
+  choosesOnGpu() ? topKOnGpu(p_TE, k) : topK(p_TE.dataSync<'float32'>(), p_TE.shape[1], k);
+
 /** E · Σ_e f_e · P_e with P the mean probability over counted tokens. */
-function loadTimesProbability(p_TE: Tensor2D, load_E: Float64Array, counted_T: Uint8Array): Scalar {
+function loadTimesProbability(p_TE: Tensor2D, share_E: Tensor1D, counted_T: Uint8Array): Scalar {
   const [tokens, numExperts] = p_TE.shape;
   return tf.tidy(() => {
     const mean_E = p_TE.mul(tf.tensor2d(countedMean(counted_T), [tokens, 1])).sum(0);
-    return mean_E
-      .mul(tf.tensor1d(Float32Array.from(load_E)))
-      .sum<Scalar>()
-      .mul<Scalar>(numExperts);
+    return mean_E.mul(share_E).sum<Scalar>().mul<Scalar>(numExperts);
   });
 }
 
@@ -74,7 +70,7 @@ function countedMean(counted_T: Uint8Array): Float32Array {
   return Float32Array.from(counted_T, counted => counted / tokens);
 }
 
-function sum(values: Float64Array | Uint8Array): number {
+function sum(values: Uint8Array): number {
   let total = 0;
   for (const value of values) total += value;
   return total;

@@ -10,12 +10,12 @@ export function languageSpecific(
   numExperts: number,
   languageExpert_T: Int32Array,
 ): Selection {
-  const expertId_TK = topK(score_TE, numExperts, 1);
-  const fixedGate_TK = new Float32Array(expertId_TK.length).fill(-1);
-  languageExpert_T.forEach((languageExpert, t) => {
-    if (languageExpert < 0) return;
-    expertId_TK[t] = languageExpert;
-    fixedGate_TK[t] = 1;
-  });
-  return { expertId_TK, k: 1, fixedGate_TK };
+  const expertId_TK = topK(score_TE, numExperts, 1).map((first, t) =>
+    languageExpert_T[t] < 0 ? first : languageExpert_T[t],
+  );
+  return { expertId_TK, k: 1, fixedGate_TK: languageGates(languageExpert_T) };
 }
+
+/** [T] gates of 1 where the language decides, −1 where the router does. */
+export const languageGates = (languageExpert_T: Int32Array): Float32Array =>
+  Float32Array.from(languageExpert_T, expert => (expert < 0 ? -1 : 1));

@@ -1,15 +1,18 @@
 // The router's decision for one layer: logits in, chosen experts and differentiable gates out. No weights move here.
 //   p = softmax(z) over all E, in fp32;  S = selector(p);  gate_j = p[S_j], or p[S_j] / Σ p[S] when normalised.
-// The choice is made on the host from p, so the integers are a pure function of the scores; gradients flow through p alone.
+// The choice is made from p, on the host or by a GPU kernel, so the integers are a pure function of the scores; gradients flow
+// through p alone.
 // Shapes: T tokens, E experts, k experts per token.
+import type { Integers } from '../src/engine/integers.ts';
 import { pickColumns } from '../src/engine/ops/pick-columns.ts';
 import { type Tensor2D, tf } from '../src/engine/tf.ts';
 import { UserError } from '../src/errors.ts';
 import { expertChoice } from './expert-choice.ts';
 import { hashRouting } from './hash.ts';
 import { hybridK } from './hybrid-k.ts';
-import { languageSpecific } from './language.ts';
+import { languageGates, languageSpecific } from './language.ts';
 import { MODES, type RouteOptions, type Routing, type Selection, type TokenInfo } from './types.ts';
+import { choosesOnGpu, routeOnGpu } from './webgpu.ts';
 
 /** A chosen mass below this is taken as this, so that a token without any mass gets gates of 0 instead of 0/0; its square,
  *  which the gradient divides by, is still an fp32 number. */
@@ -20,19 +23,51 @@ const LEAST_MASS = 1e-18;
 export function route(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Routing {
   const numExperts = logits_TE.shape[1];
   checkOptions(numExperts, tokens, options);
-  let selection: Selection | undefined;
+  let selection!: Selection<Integers>;
   const [gate_TK, probabilities_TE] = tf.tidy(() => {
-    const p_TE = tf.softmax(options.mode === 'hinted' ? addHint(logits_TE, tokens, options.hintBias) : logits_TE);
-    selection = select(p_TE.dataSync() as Float32Array, numExperts, tokens, options);
-    return [chosenGates(p_TE, selection, options.normalise), p_TE];
+    const choose = choosesOnGpu() ? chooseOnGpu : chooseOnHost;
+    const { p_TE, ...chosen } = choose(logits_TE, tokens, options);
+    selection = chosen;
+    const { expertId_TK } = chosen;
+    const onDevice = expertId_TK instanceof Int32Array ? [] : [expertId_TK]; // named only so that tidy lets it live
+    return [chosenGates(p_TE, selection, options.normalise), p_TE, ...onDevice] as Tensor2D[];
   });
-  const { expertId_TK, k } = selection!;
+  const { expertId_TK, k } = selection;
   return { expertId_TK, gate_TK, probabilities_TE, k };
 }
 
+type Choice = Selection<Integers> & { p_TE: Tensor2D };
+
+function chooseOnHost(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Choice {
+  const p_TE = tf.softmax(options.mode === 'hinted' ? addHint(logits_TE, tokens, options.hintBias) : logits_TE);
+  return { p_TE, ...select(p_TE.dataSync() as Float32Array, logits_TE.shape[1], tokens, options) };
+}
+
+function chooseOnGpu(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Choice {
+  const { kind, k, mode, hintBias, selectionBias_E = null } = options;
+  if (kind === 'expert-choice') {
+    throw new UserError(
+      'Router expert-choice looks at a whole batch on the host, for which webgpu cannot wait: use --backend native or wasm.',
+    );
+  }
+  const { probabilities_TE: p_TE, expertId_TK } = routeOnGpu(logits_TE, {
+    k,
+    languageExpert_T: mode === 'free' ? null : tokens.languageExpert_T,
+    forced: mode === 'forced',
+    hintBias: mode === 'hinted' ? hintBias : 0,
+    selectionBias_E,
+  });
+  if (kind === 'hash') return { p_TE, ...hashed(tokens, logits_TE.shape[1], options) };
+  if (kind !== 'language' || mode !== 'forced') return { p_TE, expertId_TK, k };
+  return { p_TE, expertId_TK, k, fixedGate_TK: languageGates(tokens.languageExpert_T!) };
+}
+
+const hashed = ({ tokenId_T }: TokenInfo, numExperts: number, { k, hash }: RouteOptions): Selection =>
+  hashRouting(tokenId_T, numExperts, k, hash ?? { seed: 0, gate: 'equal' });
+
 function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, options: RouteOptions): Selection {
   const { kind, k, mode, selectionBias_E } = options;
-  if (kind === 'hash') return hashRouting(tokens.tokenId_T, numExperts, k, options.hash ?? { seed: 0, gate: 'equal' });
+  if (kind === 'hash') return hashed(tokens, numExperts, options);
   // A bias on a whole column cannot change which tokens an expert prefers, so expert choice ignores it.
   if (kind === 'expert-choice') return expertChoice(p_TE, numExperts, k, tokens.counted_T);
   const score_TE = selectionBias_E ? p_TE.map((p, i) => p + selectionBias_E[i % numExperts]) : p_TE;
@@ -43,12 +78,15 @@ function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, optio
 }
 
 /** Chosen probabilities [T, k]; empty slots are 0, and slots with a gate of their own get that. */
-function chosenGates(p_TE: Tensor2D, { expertId_TK, k, fixedGate_TK }: Selection, normalise: boolean): Tensor2D {
-  const learned_TK = fixedGate_TK ? expertId_TK.map((e, slot) => (fixedGate_TK[slot] >= 0 ? -1 : e)) : expertId_TK;
-  let gate_TK = pickColumns(p_TE, learned_TK, k);
+function chosenGates(
+  p_TE: Tensor2D,
+  { expertId_TK, k, fixedGate_TK }: Selection<Integers>,
+  normalise: boolean,
+): Tensor2D {
+  let gate_TK = pickColumns(p_TE, expertId_TK, k);
   if (fixedGate_TK) {
-    const fixed_TK = fixedGate_TK.map(gate => Math.max(gate, 0));
-    gate_TK = gate_TK.add(tf.tensor2d(fixed_TK, [p_TE.shape[0], k]));
+    const perSlot = (value: (gate: number) => number) => tf.tensor2d(fixedGate_TK.map(value), gate_TK.shape);
+    gate_TK = gate_TK.mul(perSlot(gate => Number(gate < 0))).add(perSlot(gate => Math.max(gate, 0)));
   }
   if (!normalise) return gate_TK;
   const mass_T1 = gate_TK.sum<Tensor2D>(1, true);

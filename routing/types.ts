@@ -1,5 +1,6 @@
 // What every router answers, and what may be asked of it.
 // Shapes: T tokens, E experts, k experts per token.
+import type { Integers } from '../src/engine/integers.ts';
 import type { Tensor2D } from '../src/engine/tf.ts';
 
 /** How the language's own expert is treated. `forced`: always among the k (hybrid-k). `hinted`: its logit gets a bonus
@@ -33,10 +34,10 @@ export interface RouteOptions {
   hash?: { seed: number; gate: 'equal' | 'probability' };
 }
 
-/** Which experts were chosen, on the host: what every pure selector answers. */
-export interface Selection {
+/** Which experts were chosen: what every selector answers, on the host when it ran there. */
+export interface Selection<Ids extends Integers = Int32Array> {
   /** [T·k] chosen experts, −1 "no expert". */
-  expertId_TK: Int32Array;
+  expertId_TK: Ids;
   k: number;
   /** [T·k] gates that do not come from the router (language-specific, hash); negative: take the probability. */
   fixedGate_TK?: Float32Array;
@@ -52,10 +53,10 @@ export interface TokenInfo {
   tokenId_T: Int32Array;
 }
 
-/** The answer. Integers are host arrays: a pure function of the scores, equal on every backend. */
-export interface Routing {
+/** The answer. The integers are a pure function of the scores, equal on every backend; on webgpu they stay on the GPU. */
+export interface Routing<Ids extends Integers = Integers> {
   /** [T·k] chosen experts, by falling score; ties by the lower id. A negative id means "no expert" (expert choice). */
-  expertId_TK: Int32Array;
+  expertId_TK: Ids;
   /** [T, k] differentiable gate weights. */
   gate_TK: Tensor2D;
   /** [T, E] differentiable softmax over all experts, fp32. */

@@ -1,6 +1,7 @@
 // The GShard way (Lepikhin et al. 2020, arXiv 2006.16668), kept as the baseline: rows move by multiplication with one-hot
 // masks. Every expert gets a block of C rows, C the fullest expert's count; the masks are [T, E·C], so cost grows with T².
 //   x_blocks = maskᵀ x;   y = (Σ_j gate_j ⊙ mask_j) y_blocks.
+import { hostIntegers } from '../../src/engine/integers.ts';
 import { matmul } from '../../src/engine/ops/matmul.ts';
 import { type Tensor2D, tf } from '../../src/engine/tf.ts';
 import type { DispatchPlan } from './plan.ts';
@@ -26,7 +27,8 @@ export function dispatchByOneHot(
 }
 
 /** Equal blocks of C rows: expert e owns columns e·C … e·C + C − 1. `column_N` is each slot's column, −1 where dropped. */
-function blockLayout({ offsets_E1, slot_M, inverse_N }: DispatchPlan): { blocks_E1: Int32Array; column_N: Int32Array } {
+function blockLayout(plan: DispatchPlan): { blocks_E1: Int32Array; column_N: Int32Array } {
+  const [offsets_E1, slot_M, inverse_N] = [plan.offsets_E1, plan.slot_M, plan.inverse_N].map(hostIntegers);
   const count_E = offsets_E1.subarray(1).map((end, e) => end - offsets_E1[e]);
   const capacity = Math.max(1, ...count_E);
   const blocks_E1 = offsets_E1.map((_, e) => e * capacity);

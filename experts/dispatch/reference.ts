@@ -3,7 +3,7 @@
 import type { DispatchPlan } from './plan.ts';
 
 /** The plan of planDispatch, by filtering the slots once per expert. */
-export function referencePlan(expertId_TK: Int32Array, k: number, numExperts: number): DispatchPlan {
+export function referencePlan(expertId_TK: Int32Array, k: number, numExperts: number): DispatchPlan<Int32Array> {
   const slots_E = Array.from({ length: numExperts }, (_, expert) =>
     Array.from(expertId_TK.keys()).filter(n => expertId_TK[n] === expert),
   );

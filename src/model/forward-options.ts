@@ -1,5 +1,6 @@
 // What may be asked of a forward pass, and how a layer reaches its weights.
 // Shapes: T tokens, D width.
+import type { Load } from '../../routing/load.ts';
 import type { Routing, RoutingMode } from '../../routing/types.ts';
 import type { Tensor, Tensor2D } from '../engine/tf.ts';
 import type { KvCache } from './kv-cache.ts';
@@ -15,5 +16,5 @@ export interface ForwardOptions {
   /** Called once per layer with the normed input of its FFN or experts [T, D]. */
   onFfnInput?: (layer: number, x_TD: Tensor2D) => void;
   /** Called once per MoE layer with what was chosen; the tensors in it live only during the call. */
-  onRouting?: (layer: number, routing: Routing, load_E: Float64Array) => void;
+  onRouting?: (layer: number, routing: Routing, load_E: Load) => void;
 }

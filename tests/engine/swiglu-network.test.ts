@@ -1,5 +1,6 @@
 // SwiGLU networks over segments of rows: values and gradients against double precision on every backend, and against
 // their three products and the gate one by one, also where the experts take several runs and none may be forgotten.
+
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { groupedLinear } from '../../src/engine/ops/grouped-linear.ts';
@@ -16,8 +17,10 @@ const offsetsOf = (counts: number[]): Int32Array =>
   Int32Array.from([0, ...counts], (_, e) => counts.slice(0, e).reduce((sum, count) => sum + count, 0));
 
 /** The operation with its 3 E weights as one list: gates, ups, downs. */
+type Network = (x: Tensor2D, gate: Tensor2D[], up: Tensor2D[], down: Tensor2D[], offsets: Int32Array) => Tensor2D;
+
 const onList =
-  (network: typeof swigluNetwork, offsets: Int32Array) =>
+  (network: Network, offsets: Int32Array) =>
   (x: Tensor, ...w: Tensor[]): Tensor => {
     const experts = offsets.length - 1;
     const [gate, up, down] = [0, 1, 2].map(i => w.slice(i * experts, (i + 1) * experts) as Tensor2D[]);

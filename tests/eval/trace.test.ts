@@ -1,9 +1,11 @@
 // The trace says of every routed slot whose token it was, and says nothing of padding.
+
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Trace } from '../../routing/trace.ts';
 import type { TokenDocument } from '../../src/data/types.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
+import { hostIntegers } from '../../src/engine/integers.ts';
 import { routingCounter } from '../../src/eval/routing-counter.ts';
 import { recordTrace } from '../../src/eval/trace.ts';
 import type { ObservedRouting } from '../../src/model/observed.ts';
@@ -85,7 +87,7 @@ describe('trace', () => {
         logitsOf(model, sequenceInput(ids, 0, mode === 'free' ? null : language), {
           mode,
           onRouting: (layer, { expertId_TK, gate_TK }) =>
-            expected.push({ layer, expert: beforeEos(expertId_TK), gate: beforeEos(gate_TK.dataSync()) }),
+            expected.push({ layer, expert: beforeEos(hostIntegers(expertId_TK)), gate: beforeEos(gate_TK.dataSync()) }),
         });
         for (const { layer, expert, gate } of expected) {
           const own = (i: number) => trace.columns.document[i] === index && trace.columns.layer[i] === layer;

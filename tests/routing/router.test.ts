@@ -1,10 +1,12 @@
 // The router on tensors: the paper's vectors, gates, and where gradients go.
+
 import fc from 'fast-check';
 import seedrandom from 'seedrandom';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { route } from '../../routing/router.ts';
 import type { RouteOptions, TokenInfo } from '../../routing/types.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
+import { hostIntegers } from '../../src/engine/integers.ts';
 import { type Tensor2D, tf } from '../../src/engine/tf.ts';
 import { UserError } from '../../src/errors.ts';
 
@@ -21,7 +23,7 @@ function routed(logits: number[][], tokens: TokenInfo, options: RouteOptions) {
   return tf.tidy(() => {
     const { expertId_TK, gate_TK, probabilities_TE, k } = route(tf.tensor2d(logits), tokens, options);
     return {
-      ids: Array.from(expertId_TK),
+      ids: Array.from(hostIntegers(expertId_TK)),
       gates: Array.from(gate_TK.dataSync()),
       p: Array.from(probabilities_TE.dataSync()),
       k,
