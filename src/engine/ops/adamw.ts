@@ -1,6 +1,6 @@
 // One AdamW step on one parameter (Loshchilov and Hutter 2019, algorithm 2, with torch.optim.AdamW's decay by ηλ).
-import { adamwInPlace } from '../fast/adamw.ts';
-import { KERNEL_BACKENDS, type KernelMemory } from '../memory.ts';
+import '../fast/adamw.ts';
+import { hasKernel, runKernel } from '../kernel.ts';
 import type { AdamwSettings } from '../reference/adamw.ts';
 import { adamwReference } from '../reference/adamw.ts';
 import type { Tensor, Variable } from '../tf.ts';
@@ -9,9 +9,9 @@ import { tf } from '../tf.ts';
 /** Updates parameter, m and v (all of one shape). `step` counts from 1. Clones that were made of them keep the old values. */
 export function adamw(parameter: Variable, gradient: Tensor, m: Variable, v: Variable, hyper: AdamwSettings): void {
   const changed = [parameter, m, v];
-  if (KERNEL_BACKENDS.some(name => name === tf.getBackend())) {
+  if (hasKernel('MoeAdamw')) {
     changed.forEach(separate);
-    adamwInPlace(tf.backend() as unknown as KernelMemory, [parameter, gradient, m, v], hyper);
+    runKernel('MoeAdamw', { parameter, gradient, m, v }, hyper);
     return;
   }
   tf.tidy(() => {

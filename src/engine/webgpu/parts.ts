@@ -17,3 +17,16 @@ fn row_sum(value: f32, lane: u32) -> f32 {
   }
   return workgroupUniformLoad(&row_sum_parts[0]);
 }`;
+
+/** `row_largest(value, lane)`: the largest of a workgroup's values, as `row_sum` is their sum. */
+export const rowLargest = (size: number): string => /* wgsl */ `
+var<workgroup> row_largest_parts: array<f32, ${size}>;
+fn row_largest(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  row_largest_parts[lane] = value;
+  for (var half = ${size / 2}u; half > 0; half /= 2) {
+    workgroupBarrier();
+    if (lane < half) { row_largest_parts[lane] = max(row_largest_parts[lane], row_largest_parts[lane + half]); }
+  }
+  return workgroupUniformLoad(&row_largest_parts[0]);
+}`;
