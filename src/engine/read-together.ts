@@ -10,7 +10,10 @@ const isTensor = (readable: Readable): readable is Tensor => !ArrayBuffer.isView
 /** The values of each member of each group, read once everything before them has run. What is read stays the caller's.
  *  Integers come as fp32, so they must be below 2^24 to be exact. @throws what the device throws when it is lost */
 export async function readTogether(...groups: (readonly Readable[])[]): Promise<HostNumbers[][]> {
-  const tensors = groups.flat().filter(isTensor);
+  const tensors = groups
+    .flat()
+    .filter(isTensor)
+    .filter(({ size }) => size > 0);
   const values = tensors.length > 0 ? await readFlat(tensors) : new Float32Array();
   let end = 0;
   const take = (readable: Readable): HostNumbers => {
