@@ -13,6 +13,7 @@ import { type Look, lookAt } from './look.ts';
 import type { MetricsFile } from './metrics.ts';
 import type { Prepared } from './prepare.ts';
 import type { Progress } from './progress.ts';
+import { rescue } from './rescue.ts';
 import { denseSteps, enterSparse, type RunState, rateAt, saveState } from './state.ts';
 import { type StepResult, trainStep } from './step.ts';
 
@@ -60,7 +61,10 @@ export async function trainLoop(state: RunState, context: LoopContext): Promise<
   while (state.step < train.steps) {
     const step = state.step + 1;
     const rate = rateAt(config, step);
-    const result = await trainStep({ ...state, step, learningRate: rate, config, expertOfLanguage });
+    const cursor = state.stream.state();
+    const result = await trainStep({ ...state, step, learningRate: rate, config, expertOfLanguage }).catch(error =>
+      rescue(error, state, { ...context, cursor }),
+    );
     if (result.stop) throw new UserError(`${result.stop}; the run's last checkpoint is ${lastCheckpoint(runDir)}.`);
     state.step = step;
     state.tokens += result.tokens;

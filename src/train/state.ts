@@ -122,18 +122,20 @@ export function enterSparse(state: RunState, config: Config, model: Model): void
   state.watch = newWatch(config, model, state.step);
 }
 
+/** @param cursor where the data stands, if not where the stream is now */
 export async function saveState(
   runDir: string,
   state: RunState,
   config: Config,
   map: FamilyMap,
   prepared: Prepared,
+  cursor = state.stream.state(),
 ): Promise<string> {
   const run: SavedRun = {
     phase: state.phase,
     tokens: state.tokens,
     rng: streamStates(state.rng),
-    cursor: state.stream.state(),
+    cursor,
     watch: state.watch.state(),
   };
   return saveCheckpoint(runDir, state.step, {

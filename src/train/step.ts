@@ -1,5 +1,6 @@
 // One optimizer step: micro-batches → gradients → clip → watch → AdamW (→ loss-free balancing bias).
 // A device is waited for once, between gradients and clipping.
+import type { Load } from '../../routing/load.ts';
 import { updateSelectionBias } from '../../routing/loss-free.ts';
 import type { Config } from '../config/schema.ts';
 import type { Batch, BatchStream } from '../data/types.ts';
@@ -71,7 +72,7 @@ export async function trainStep(input: StepInput): Promise<StepResult> {
 interface Queued {
   parts: Omit<LossAndGradients, 'gradients'>[];
   /** Of each micro-batch and MoE layer. */
-  loads: { layer: number; load_E: Float64Array | Tensor }[];
+  loads: { layer: number; load_E: Load }[];
 }
 
 async function queueMicroBatches(input: StepInput, accumulator: Accumulator, { parts, loads }: Queued): Promise<void> {
@@ -90,8 +91,7 @@ async function queueMicroBatches(input: StepInput, accumulator: Accumulator, { p
 }
 
 /** Observed tensors live only during the call. */
-const keepLoad = (load_E: Float64Array | Tensor): Float64Array | Tensor =>
-  load_E instanceof Float64Array ? load_E : tf.keep(load_E.clone());
+const keepLoad = (load_E: Load): Load => (load_E instanceof Float64Array ? load_E : tf.keep(load_E.clone()));
 
 const NO_LOSS = Float64Array.of(0);
 
