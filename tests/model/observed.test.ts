@@ -1,7 +1,8 @@
 // What an observer saw during a pass can be read after it.
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { selectBackend } from '../../src/engine/backend.ts';
-import { type Tensor2D, tf } from '../../src/engine/tf.ts';
+import { hostIntegers } from '../../src/engine/integers.ts';
+import { tf } from '../../src/engine/tf.ts';
 import { tokenLosses } from '../../src/model/loss.ts';
 import { type ObservedRouting, recordRoutings } from '../../src/model/observed.ts';
 import { tokenInput } from '../../src/model/token-input.ts';
@@ -27,7 +28,7 @@ describe.each(['cpu', 'wasm'] as const)('%s', backend => {
       onRouting: (...seen: Parameters<typeof recorder.observe>) => {
         const [layer, { expertId_TK, gate_TK, k }] = seen;
         const gate = gate_TK.dataSync<'float32'>().slice();
-        shown.push({ layer, expertId_TK: Int32Array.from(expertId_TK as Int32Array), gate_TK: gate, k });
+        shown.push({ layer, expertId_TK: hostIntegers(expertId_TK).slice(), gate_TK: gate, k });
         recorder.observe(...seen);
       },
     };
@@ -47,8 +48,8 @@ describe('by hand', () => {
   const observeOne = (recorder: ReturnType<typeof recordRoutings>): void =>
     tf.tidy(() => {
       const gate_TK = tf.tensor2d([0.75, 0.25, 1, 0], [2, 2]);
-      const expertId_TK = tf.tensor1d([2, 0, 1, -1], 'int32') as unknown as Int32Array;
-      recorder.observe(5, { expertId_TK, gate_TK, probabilities_TE: gate_TK as Tensor2D, k: 2 });
+      const expertId_TK = tf.tensor1d([2, 0, 1, -1], 'int32');
+      recorder.observe(5, { expertId_TK, gate_TK, probabilities_TE: gate_TK, k: 2 });
     });
 
   test('ids that are a tensor come back as integers, together with the gates', async () => {
