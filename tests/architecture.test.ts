@@ -55,7 +55,8 @@ test('imports go one way: engine ← routing ← experts ← src; analysis reads
 });
 
 test.each([
-  ['tfjs', /^@tensorflow\//, ['src/engine/tf.ts']],
+  ['tfjs', /^@tensorflow\//, ['src/engine/tf.ts', 'src/engine/webgpu/backend.ts']],
+  ['Dawn', /^webgpu$/, ['src/engine/webgpu/device.ts']],
   ['d3-node', /^d3-node$/, ['analysis/figures/svg.ts']],
 ])('%s has one door', (_, name, doors) => {
   expect([...new Set(imports.filter(({ to }) => name.test(to)).map(({ from }) => from))]).toEqual(doors);
