@@ -2,5 +2,10 @@
 import './adamw.ts';
 import './cross-entropy.ts';
 import './embedding.ts';
+import './gather-rows.ts';
+import './pick-columns.ts';
 import './rms-norm.ts';
 import './sum-of-squares.ts';
+import './attention.ts';
+import './attention-gradient.ts';
+import './rope.ts';
