@@ -1,6 +1,6 @@
 // Same seed, same bits, over a hundred repeats; and all backends learn the same.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { kernelBackends, use } from './backends.ts';
+import { kernelBackends, use, webgpuHere } from './backends.ts';
 import { type TinyRun, tinyRun } from './tiny-run.ts';
 
 afterAll(() => use('cpu'));
@@ -15,6 +15,13 @@ describe.each(kernelBackends)('%s', name => {
   });
 });
 
+describe.runIf(webgpuHere.works)('webgpu', () => {
+  it('a hundred repeats of one step', async () => {
+    const first = await tinyRun(1, 'webgpu');
+    for (let repeat = 1; repeat <= 100; repeat++) expect(await tinyRun(1, 'webgpu'), `repeat ${repeat}`).toEqual(first);
+  });
+});
+
 describe('fifty steps', () => {
   let oracle: TinyRun;
   beforeAll(async () => {
@@ -22,10 +29,13 @@ describe('fifty steps', () => {
     expect(oracle.losses[49]).toBeLessThan(0.9 * oracle.losses[0]);
   }, 600_000);
 
-  it.each(kernelBackends)('the losses of %s are those of cpu to 1e-4', async name => {
-    const { losses } = await tinyRun(50, name, { threads: 2 });
-    for (const [step, loss] of losses.entries()) {
-      expect(Math.abs(loss - oracle.losses[step]), `step ${step + 1}`).toBeLessThan(1e-4);
-    }
-  });
+  it.each([...kernelBackends, ...(webgpuHere.works ? (['webgpu'] as const) : [])])(
+    'the losses of %s are those of cpu to 1e-4',
+    async name => {
+      const { losses } = await tinyRun(50, name, { threads: 2 });
+      for (const [step, loss] of losses.entries()) {
+        expect(Math.abs(loss - oracle.losses[step]), `step ${step + 1}`).toBeLessThan(1e-4);
+      }
+    },
+  );
 });

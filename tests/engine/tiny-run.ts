@@ -24,10 +24,10 @@ export interface TinyRun {
 export async function tinyRun(steps: number, ...where: Parameters<typeof use>): Promise<TinyRun> {
   await use(...where);
   const hash = createHash('sha256');
-  const { losses } = await memoryOfTraining(steps, SETTINGS, (step, model) => {
+  const { losses } = await memoryOfTraining(steps, SETTINGS, async (step, model) => {
     if (step < steps) return;
     for (const [name, weight] of [...model.weights].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      hash.update(name).update(Buffer.from((weight.dataSync() as Float32Array).slice().buffer));
+      hash.update(name).update(Buffer.from(((await weight.data()) as Float32Array).slice().buffer));
     }
   });
   return { losses, weights: hash.digest('hex') };

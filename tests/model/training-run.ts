@@ -14,7 +14,11 @@ export interface Memory {
 type Settings = Parameters<typeof toyConfig>[0];
 
 /** Trains `steps` steps and says what was alive after each. @param each called after every step */
-export async function memoryOfTraining(steps: number, settings: Settings, each?: (step: number, model: Model) => void) {
+export async function memoryOfTraining(
+  steps: number,
+  settings: Settings,
+  each?: (step: number, model: Model) => unknown,
+) {
   const config = toyConfig(settings);
   const model = toyModel(settings);
   const optimizer = createOptimizer(model.weights, {
@@ -38,7 +42,7 @@ export async function memoryOfTraining(steps: number, settings: Settings, each?:
     losses.push((await trainStep({ ...common, step, learningRate: 0.003 })).loss);
     const { numTensors: tensors, numBytes: bytes } = tf.memory();
     memory.push({ tensors, bytes });
-    each?.(step, model);
+    await each?.(step, model);
   }
   optimizer.dispose();
   disposeModel(model);

@@ -82,9 +82,9 @@ describe.runIf(webgpuHere.works)('an open device', () => {
     const { watchDevice } = await import('../../../src/engine/webgpu/failure.ts');
     const { device } = await openDevice();
     const failures = watchDevice(device);
-    const answer = failures.race(new Promise(() => {}));
+    const answer = failures.race(new Promise<never>(() => {}));
     device.destroy();
-    const thrown = await answer.catch(error => error);
+    const thrown: GpuFailure = await answer.catch(error => error);
     expect(thrown).toBeInstanceOf(GpuFailure);
     expect(thrown.lost).toBe(true);
     expect(thrown.message).toMatch(/^The GPU was lost \([^\n]+\); start again, or use another backend\.$/);
