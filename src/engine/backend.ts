@@ -11,7 +11,7 @@ import { registerKernelBackend } from './kernel-backend.ts';
 import type { Library } from './library/library.ts';
 import { loadNative, type NativePlaces } from './library/native.ts';
 import { openWasm } from './library/wasm.ts';
-import './tensorflow/register.ts';
+import { registerTensorflowKernels } from './tensorflow/register.ts';
 import { tf } from './tf.ts';
 import { registerWebgpu } from './webgpu/backend.ts';
 
@@ -131,6 +131,7 @@ async function tensorflowCandidate(load: boolean): Promise<Candidate> {
   if (!load) return { name: 'tensorflow', works: true, why: `${installed} is installed; choose it by name.` };
   try {
     await quietly(() => import(installed));
+    registerTensorflowKernels();
     return { name: 'tensorflow', works: true, why: `${installed} is installed and loads.` };
   } catch (error) {
     return { name: 'tensorflow', works: false, why: `${installed} does not load: ${firstLine(error)}.` };

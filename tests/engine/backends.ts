@@ -20,10 +20,17 @@ export const webgpuHere = here('webgpu');
 /** Backends on the C kernels. */
 export const kernelBackends: ('wasm' | 'native')[] = nativeHere.works ? ['wasm', 'native'] : ['wasm'];
 
-/** Those, and the plain JavaScript of tfjs: backends whose tensors can be read at once. */
-export const backends: ('cpu' | 'wasm' | 'native')[] = ['cpu', ...kernelBackends];
+/** TensorFlow, where somebody has built its package (docs/tensorflow.md). */
+const tensorflowHere: 'tensorflow'[] = here('tensorflow').works ? ['tensorflow'] : [];
 
-/** Those, and the GPU. */
-export const allBackends: ('cpu' | 'wasm' | 'native' | 'webgpu')[] = webgpuHere.works
+/** Those, and the plain JavaScript of tfjs: backends whose tensors can be read at once. */
+export const backends: ('cpu' | 'wasm' | 'native' | 'tensorflow')[] = ['cpu', ...kernelBackends, ...tensorflowHere];
+
+/** Backends whose products give a row the same bits whatever rows are beside it. TensorFlow's choose by the number of rows
+ *  in which order they sum. */
+export const rowBitBackends: typeof backends = backends.filter(name => name !== 'tensorflow');
+
+/** All that can be read at once, and the GPU. */
+export const allBackends: ('cpu' | 'wasm' | 'native' | 'tensorflow' | 'webgpu')[] = webgpuHere.works
   ? [...backends, 'webgpu']
   : backends;

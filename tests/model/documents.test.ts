@@ -6,7 +6,7 @@ import type { Batch, TokenDocument } from '../../src/data/types.ts';
 import { createCache } from '../../src/model/kv-cache.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
 import { disposeModel, type Model } from '../../src/model/weights.ts';
-import { backends, use } from '../engine/backends.ts';
+import { backends, rowBitBackends, use } from '../engine/backends.ts';
 import {
   difference,
   EOS,
@@ -34,6 +34,11 @@ function byDocument(model: Model, batches: Batch[], count: number): number[][][]
   }
   return out;
 }
+/** Every bit, or all but the last ones on backends whose bits depend on what a row is computed with. */
+function expectSame(backend: (typeof backends)[number], found: number[][][], expected: number[][][]): void {
+  if (rowBitBackends.includes(backend)) expect(found).toEqual(expected);
+  else expect(difference(found.flat(2), expected.flat(2))).toBeLessThan(1e-5);
+}
 const alone = (model: Model, list: TokenDocument[]): number[][][] =>
   list.map(({ ids, language }) => logitsOf(model, sequenceInput(ids, 0, toyMap.languages[language].expert), FORCED));
 
@@ -44,7 +49,7 @@ describe.each(backends)('documents on %s', backend => {
     const model = toyModel();
     const packed = byDocument(model, toyBatches(documents, 2, 24), documents.length);
     expect(packed.map(rows => rows.length)).toEqual(documents.map(({ ids }) => ids.length));
-    expect(packed).toEqual(alone(model, documents));
+    expectSame(backend, packed, alone(model, documents));
     disposeModel(model);
   });
 
@@ -125,7 +130,7 @@ test.each(backends)(
         fc.integer({ min: 10, max: 20 }),
         (sizes, rows, sequence) => {
           const list = toyDocuments(sizes, sizes.join());
-          expect(byDocument(model, toyBatches(list, rows, sequence), list.length)).toEqual(alone(model, list));
+          expectSame(backend, byDocument(model, toyBatches(list, rows, sequence), list.length), alone(model, list));
         },
       ),
       { numRuns: 15, seed: 50 },

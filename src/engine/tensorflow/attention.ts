@@ -1,5 +1,5 @@
 // Causal grouped-query attention for TensorFlow, which keeps the softmax for the gradient: P = softmax(q kᵀ / √d), out = P v.
-// dv = Pᵀ dout; dS = P ⊙ (dout vᵀ − Σ_d dout ⊙ out); dq = dS k / √d; dk = dSᵀ q / √d.
+// dv = Pᵀ dout; dP = dout vᵀ; dS = P ⊙ dP − P Σ_keys P ⊙ dP; dq = dS k / √d; dk = dSᵀ q / √d.
 // The R = H / G query heads of a key head are rows of one product: [B, G, R · Sq, d]. Kernels as in fast/attention.ts, with
 // P [B, G, R · Sq, Sk] in the place of the statistics.
 
@@ -20,18 +20,18 @@ registerTensorflow<AttentionAttributes>('MoeAttention', ({ q, k, v }, segments) 
   return [whereSeeing(out, segments, keys), share];
 });
 
-registerTensorflow<AttentionAttributes>('MoeAttentionGrad', ({ q, k, v, out, statistics, gradient }, segments) => {
+registerTensorflow<AttentionAttributes>('MoeAttentionGrad', ({ q, k, v, statistics: share, gradient }, segments) => {
   const [, , , d] = q.shape;
   const [, keys, groups] = k.shape;
   const [query, key, value] = [foldHeads(q, groups), headsFirst(k), headsFirst(v)];
   const dOut = foldHeads(whereSeeing(gradient, segments, keys), groups);
-  const along = tf.sum(tf.mul(dOut, foldHeads(out, groups)), 3, true);
-  const dShare = tf.sub(tf.matMul(dOut, value, false, true), along);
-  const dScores = tf.mul(tf.mul(statistics, dShare), 1 / Math.sqrt(d));
+  const weighted = tf.mul(share, tf.matMul(dOut, value, false, true));
+  const dShared = tf.sub(weighted, tf.mul(share, tf.sum(weighted, 3, true)));
+  const dScores = tf.mul(dShared, 1 / Math.sqrt(d));
   return [
     unfoldHeads(tf.matMul(dScores, key), q.shape),
     headsFirst(tf.matMul(dScores, query, true, false)),
-    headsFirst(tf.matMul(statistics, dOut, true, false)),
+    headsFirst(tf.matMul(share, dOut, true, false)),
   ];
 });
 

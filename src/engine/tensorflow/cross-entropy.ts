@@ -11,7 +11,7 @@ registerTensorflow<CrossEntropyAttributes>('MoeCrossEntropy', ({ logits }, { lab
   const mass_T1 = tf.sum(tf.exp(tf.sub(logits, top_T1)), 1, true);
   const loss_T1 = tf.add(tf.sub(top_T1, atLabel(logits, label_T)), tf.log(mass_T1));
   const loss_T = tf.reshape(whereCounted(loss_T1, label_T), [label_T.length]);
-  return [loss_T, tf.concat([top_T1, tf.reciprocal(mass_T1)], 1)];
+  return [loss_T, tf.concat([top_T1, tf.div(1, mass_T1)], 1)];
 });
 
 registerTensorflow<CrossEntropyAttributes>('MoeCrossEntropyGrad', ({ logits, normaliser, gradient }, { label_T }) => {

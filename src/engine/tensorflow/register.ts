@@ -1,4 +1,4 @@
-// All forms for TensorFlow, registered by being imported; tfjs keeps them by name until that backend is there.
+// All forms for TensorFlow: those of our operations, registered by being imported, and what takes the place of tfjs-node's own.
 import './attention.ts';
 import './cross-entropy.ts';
 import './embedding.ts';
@@ -8,3 +8,7 @@ import './pick-columns.ts';
 import './rms-norm.ts';
 import './rope.ts';
 import './swiglu-network.ts';
+import { replaceSoftmax } from './softmax.ts';
+
+/** To be called once tfjs-node has registered its kernels; again does nothing. */
+export const registerTensorflowKernels = (): void => replaceSoftmax();
