@@ -1,0 +1,217 @@
+// The plan of plan.ts in WGSL, a stable counting sort in which atomics count but never give a place.
+// Few experts: a workgroup per expert walks all ids and ranks its own (scan and carry); then each slot finds its row.
+// Many experts or slots: counts per expert and tile [E, tiles] → sums before each, which are the rows at which a tile's slots of
+// an expert start → each tile ranks its slots in order and writes them.
+// Rows and slots are a permutation of each other, so no two writes meet; rows beyond the last get −1 from the slot of that number.
+
+import { type TensorInfo, tf } from '../../src/engine/tf.ts';
+import { countTiles, MOST_IDS, TILE } from '../../src/engine/webgpu/count-tiles.ts';
+import { fill } from '../../src/engine/webgpu/fill.ts';
+import type { Gpu } from '../../src/engine/webgpu/gpu.ts';
+import { WORKGROUP_INDEX } from '../../src/engine/webgpu/parts.ts';
+import { exclusiveSums, scanLanes } from '../../src/engine/webgpu/scan.ts';
+import { UserError } from '../../src/errors.ts';
+
+/** Up to so many experts and slots each expert walks all slots, which is two passes instead of three. */
+const WALKED_EXPERTS = 32;
+const WALKED_SLOTS = 65536;
+
+/** Ids that an invocation takes at once, a bit each. */
+const RUN = 16;
+
+const rankByExpert = {
+  name: 'plan: ranks',
+  code: /* wgsl */ `
+struct Parameters { size: u32, experts: u32 }
+@group(0) @binding(0) var<storage, read> ids: array<i32>;
+@group(0) @binding(1) var<storage, read_write> rank: array<i32>;
+@group(0) @binding(2) var<storage, read_write> counts: array<u32>;
+@group(0) @binding(3) var<uniform> parameters: Parameters;
+${scanLanes(256)}
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let expert = id.x;
+  var carry = 0u;
+  for (var start = 0u; start < parameters.size; start += ${256 * RUN}) {
+    let first = start + lane * ${RUN};
+    let count = min(max(parameters.size, first) - first, ${RUN});
+    var own = 0u;
+    for (var i = 0u; i < count; i++) {
+      let wanted = u32(ids[first + i]);
+      own |= select(0u, 1u << i, wanted == expert);
+      if (expert == 0 && wanted >= parameters.experts) { rank[first + i] = -1; }
+    }
+    let scanned = scan(countOneBits(own), lane);
+    var place = carry + scanned.x;
+    for (var left = own; left != 0; left &= left - 1) {
+      rank[first + firstTrailingBit(left)] = i32(place);
+      place++;
+    }
+    carry += scanned.y;
+  }
+  if (lane == 0) { counts[expert] = carry; }
+}`,
+};
+
+const placeSlots = {
+  name: 'plan: rows',
+  code: /* wgsl */ `
+struct Parameters { size: u32, experts: u32, choices: u32 }
+@group(0) @binding(0) var<storage, read> ids: array<i32>;
+@group(0) @binding(1) var<storage, read> rank: array<i32>;
+@group(0) @binding(2) var<storage, read> counts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> inverse: array<i32>;
+@group(0) @binding(4) var<storage, read_write> offsets: array<i32>;
+@group(0) @binding(5) var<storage, read_write> slots: array<i32>;
+@group(0) @binding(6) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(7) var<uniform> parameters: Parameters;
+${WORKGROUP_INDEX}
+var<workgroup> starts: array<u32, ${WALKED_EXPERTS + 1}>;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let group = workgroup_index(id, count);
+  if (lane <= parameters.experts) {
+    var before = 0u;
+    for (var e = 0u; e < lane; e++) { before += counts[e]; }
+    starts[lane] = before;
+    if (group == 0) { offsets[lane] = i32(before); }
+  }
+  workgroupBarrier();
+  let n = group * 256 + lane;
+  if (n >= parameters.size) { return; }
+  let own = u32(ids[n]);
+  var row = -1;
+  if (own < parameters.experts) {
+    row = i32(starts[own]) + rank[n];
+    slots[row] = i32(n);
+    tokens[row] = i32(n / parameters.choices);
+  }
+  inverse[n] = row;
+  if (n >= starts[parameters.experts]) { slots[n] = -1; tokens[n] = -1; }
+}`,
+};
+
+/** In a tile, 64 invocations or fewer take a run of slots each and count along it, two 16-bit counters in a word: the count before
+ *  a slot is its place in its run; the sums over the runs before give its place in the tile. */
+function placeTile(experts: number) {
+  const words = (Math.ceil(experts / 2) | 1) >>> 0; // odd, so that invocations reach different banks
+  const runs = Math.min(64, 4096 / 2 ** Math.ceil(Math.log2(experts)));
+  const run = TILE / runs;
+  return {
+    name: 'plan: rows of tiles',
+    code: /* wgsl */ `
+struct Parameters { size: u32, tiles: u32, choices: u32 }
+@group(0) @binding(0) var<storage, read> ids: array<i32>;
+@group(0) @binding(1) var<storage, read> starts: array<u32>;
+@group(0) @binding(2) var<storage, read_write> inverse: array<i32>;
+@group(0) @binding(3) var<storage, read_write> offsets: array<i32>;
+@group(0) @binding(4) var<storage, read_write> slots: array<i32>;
+@group(0) @binding(5) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(6) var<storage, read_write> rank: array<i32>;
+@group(0) @binding(7) var<uniform> parameters: Parameters;
+${WORKGROUP_INDEX}
+const EXPERTS = ${experts}u;
+const NONE = 0xffffu;
+var<workgroup> slot_ids: array<u32, ${TILE + TILE / 16}>; // below 16 bits the expert, above them the place in the run
+var<workgroup> counters: array<u32, ${runs * words}>;
+fn padded(p: u32) -> u32 { return p + p / 16; }
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let tile = workgroup_index(id, count);
+  for (var p = lane; p < ${TILE}; p += 64) {
+    let n = tile * ${TILE} + p;
+    var own = NONE;
+    if (n < parameters.size) { own = min(u32(ids[n]), NONE); }
+    slot_ids[padded(p)] = select(NONE, own, own < EXPERTS);
+  }
+  workgroupBarrier(); // counters start at 0, as WGSL has it
+  if (lane < ${runs}) {
+    for (var p = lane * ${run}; p < (lane + 1) * ${run}; p++) {
+      let own = slot_ids[padded(p)];
+      if (own == NONE) { continue; }
+      let word = lane * ${words} + own / 2;
+      let shift = 16 * (own & 1);
+      slot_ids[padded(p)] = own | (((counters[word] >> shift) & 0xffff) << 16);
+      counters[word] += 1u << shift;
+    }
+  }
+  workgroupBarrier();
+  for (var w = lane; w < ${words}; w += 64) {
+    var before = 0u; // of two experts at once: a tile has no more than ${TILE} of either
+    for (var r = 0u; r < ${runs}; r++) {
+      let own = counters[r * ${words} + w];
+      counters[r * ${words} + w] = before;
+      before += own;
+    }
+  }
+  workgroupBarrier();
+  if (tile == 0) {
+    for (var e = lane; e <= EXPERTS; e += 64) { offsets[e] = i32(starts[e * parameters.tiles]); }
+  }
+  let rows = starts[EXPERTS * parameters.tiles];
+  for (var p = lane; p < ${TILE}; p += 64) {
+    let n = tile * ${TILE} + p;
+    if (n >= parameters.size) { break; }
+    let own = slot_ids[padded(p)] & 0xffff;
+    var row = -1;
+    var place = -1;
+    if (own != NONE) {
+      let runs_before = (counters[p / ${run} * ${words} + own / 2] >> (16 * (own & 1))) & 0xffff;
+      let found = starts[own * parameters.tiles + tile] + runs_before + (slot_ids[padded(p)] >> 16);
+      row = i32(found);
+      place = i32(found - starts[own * parameters.tiles]);
+      slots[found] = i32(n);
+      tokens[found] = i32(n / parameters.choices);
+    }
+    inverse[n] = row;
+    rank[n] = place;
+    if (n >= rows) { slots[n] = -1; tokens[n] = -1; }
+  }
+}`,
+  };
+}
+
+/** The tensors of a plan, as new tensors: all int32, [N] but for offsets [E + 1]. */
+export interface PlanTensors {
+  inverse: TensorInfo;
+  offsets: TensorInfo;
+  slot: TensorInfo;
+  token: TensorInfo;
+  rank: TensorInfo;
+}
+
+/** Plans the dispatch of int32 ids [N], 0..E−1 or −1, N a multiple of k. @throws UserError for more than 1024 experts. */
+export function makePlan(gpu: Gpu, ids: TensorInfo, k: number, experts: number): PlanTensors {
+  if (experts > MOST_IDS) throw new UserError(`webgpu routes to at most ${MOST_IDS} experts, not ${experts}.`);
+  const size = tf.util.sizeFromShape(ids.shape);
+  const perSlot = () => gpu.allocate([size], 'int32');
+  const offsets = gpu.allocate([experts + 1], 'int32');
+  const plan = { inverse: perSlot(), offsets, slot: perSlot(), token: perSlot(), rank: perSlot() };
+  if (size === 0) fill(gpu, offsets, 0);
+  else if (experts <= WALKED_EXPERTS && size <= WALKED_SLOTS) walk(gpu, ids, plan, k, experts);
+  else sortTiles(gpu, ids, plan, k, experts);
+  return plan;
+}
+
+function walk(gpu: Gpu, ids: TensorInfo, plan: PlanTensors, k: number, experts: number): void {
+  const size = tf.util.sizeFromShape(ids.shape);
+  const { inverse, offsets, slot, token, rank } = plan;
+  const counts = gpu.allocate([experts], 'int32');
+  gpu.run(rankByExpert, [ids, rank, counts], { size, experts }, experts);
+  const outputs = [inverse, offsets, slot, token];
+  gpu.run(placeSlots, [ids, rank, counts, ...outputs], { size, experts, choices: k }, Math.ceil(size / 256));
+  gpu.release(counts);
+}
+
+function sortTiles(gpu: Gpu, ids: TensorInfo, plan: PlanTensors, k: number, experts: number): void {
+  const size = tf.util.sizeFromShape(ids.shape);
+  const tiles = Math.ceil(size / TILE);
+  const counts = countTiles(gpu, ids, size, experts);
+  const starts = exclusiveSums(gpu, counts);
+  const { inverse, offsets, slot, token, rank } = plan;
+  const tensors = [ids, starts, inverse, offsets, slot, token, rank];
+  gpu.run(placeTile(experts), tensors, { size, tiles, choices: k }, tiles);
+  gpu.release(counts, starts);
+}
