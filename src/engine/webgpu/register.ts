@@ -4,6 +4,7 @@ import './cross-entropy.ts';
 import './embedding.ts';
 import './gather-rows.ts';
 import './pick-columns.ts';
+import './product.ts';
 import './rms-norm.ts';
 import './sum-of-squares.ts';
 import './attention.ts';
