@@ -23,14 +23,12 @@ ${rowSum(64)}
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let row = workgroup_index(id, count);
+  if (row >= parameters.rows) { return; }
   let start = row * parameters.width;
   var squares = Value();
-  if (row < parameters.rows) {
-    for (var d = lane; d < parameters.width; d += 64) { squares += x[start + d] * x[start + d]; }
-  }
+  for (var d = lane; d < parameters.width; d += 64) { squares += x[start + d] * x[start + d]; }
   let columns = f32(parameters.width * PER_VALUE);
   let scale = inverseSqrt(row_sum(total(squares), lane) / columns + parameters.epsilon);
-  if (row >= parameters.rows) { return; }
   for (var d = lane; d < parameters.width; d += 64) { y[start + d] = weight[d] * (x[start + d] * scale); }
 }`,
 }));
@@ -52,20 +50,18 @@ ${rowSum(64)}
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let row = workgroup_index(id, count);
+  if (row >= parameters.rows) { return; }
   let start = row * parameters.width;
   var squares = Value();
   var projection = Value();
-  if (row < parameters.rows) {
-    for (var d = lane; d < parameters.width; d += 64) {
-      let value = x[start + d];
-      squares += value * value;
-      projection += weight[d] * dy[start + d] * value;
-    }
+  for (var d = lane; d < parameters.width; d += 64) {
+    let value = x[start + d];
+    squares += value * value;
+    projection += weight[d] * dy[start + d] * value;
   }
   let columns = f32(parameters.width * PER_VALUE);
   let scale = inverseSqrt(row_sum(total(squares), lane) / columns + parameters.epsilon);
   let pull = row_sum(total(projection), lane) * scale * scale * scale / columns;
-  if (row >= parameters.rows) { return; }
   if (lane == 0) { scales[row] = scale; }
   for (var d = lane; d < parameters.width; d += 64) {
     dx[start + d] = weight[d] * (dy[start + d] * scale) - x[start + d] * pull;

@@ -13,20 +13,24 @@ const LEAST_IN_BLOCK = 4096;
 const blocks = inBoth(per => ({
   name: 'sums of squares by blocks',
   code: /* wgsl */ `
-struct Parameters { size: u32, block: u32, first_part: u32 }
+struct Parameters { size: u32, block: u32, blocks: u32, first_part: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(2) var<uniform> parameters: Parameters;
 ${VALUE[per]}
+${WORKGROUP_INDEX}
 ${rowSum(256)}
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let first = id.x * parameters.block;
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let block = workgroup_index(id, count);
+  if (block >= parameters.blocks) { return; }
+  let first = block * parameters.block;
   let end = min(first + parameters.block, parameters.size);
   var sum = Value();
   for (var i = first + lane; i < end; i += 256) { sum += x[i] * x[i]; }
   let part = row_sum(total(sum), lane);
-  if (lane == 0) { parts[parameters.first_part + id.x] = part; }
+  if (lane == 0) { parts[parameters.first_part + block] = part; }
 }`,
 }));
 
@@ -68,7 +72,7 @@ registerGpu('MoeSumsOfSquares', (gpu, inputs) => {
   });
   const [parts, sums] = [gpu.allocate([partCount]), gpu.allocate([given.length])];
   for (const { x, per, size, block, count, end } of cuts)
-    gpu.run(blocks[per], [x, parts], { size, block, first_part: end - count }, count);
+    gpu.run(blocks[per], [x, parts], { size, block, blocks: count, first_part: end - count }, count);
   const ends = Int32Array.from(cuts, ({ end }) => end);
   gpu.withIntegers(ends, end => {
     gpu.run(tensors, [parts, end, sums], { tensors: given.length }, given.length);
