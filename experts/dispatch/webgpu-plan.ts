@@ -14,7 +14,7 @@ import { UserError } from '../../src/errors.ts';
 
 /** Up to so many experts and slots each expert walks all slots, which is two passes instead of three. */
 const WALKED_EXPERTS = 32;
-const WALKED_SLOTS = 65536;
+const WALKED_SLOTS = 32768;
 
 /** Ids that an invocation takes at once, a bit each. */
 const RUN = 16;
@@ -92,16 +92,15 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 }`,
 };
 
+/** Words of counters in a tile's workgroup memory: of 2^n experts, 4096 / 2^n runs (64 at most) of 2^n / 2 + 1 words. */
+const COUNTERS = 64 * 33;
+
 /** In a tile, 64 invocations or fewer take a run of slots each and count along it, two 16-bit counters in a word: the count before
  *  a slot is its place in its run; the sums over the runs before give its place in the tile. */
-function placeTile(experts: number) {
-  const words = (Math.ceil(experts / 2) | 1) >>> 0; // odd, so that invocations reach different banks
-  const runs = Math.min(64, 4096 / 2 ** Math.ceil(Math.log2(experts)));
-  const run = TILE / runs;
-  return {
-    name: 'plan: rows of tiles',
-    code: /* wgsl */ `
-struct Parameters { size: u32, tiles: u32, choices: u32 }
+const placeTile = {
+  name: 'plan: rows of tiles',
+  code: /* wgsl */ `
+struct Parameters { size: u32, tiles: u32, choices: u32, experts: u32, runs: u32, run: u32, words: u32 }
 @group(0) @binding(0) var<storage, read> ids: array<i32>;
 @group(0) @binding(1) var<storage, read> starts: array<u32>;
 @group(0) @binding(2) var<storage, read_write> inverse: array<i32>;
@@ -111,11 +110,10 @@ struct Parameters { size: u32, tiles: u32, choices: u32 }
 @group(0) @binding(6) var<storage, read_write> rank: array<i32>;
 @group(0) @binding(7) var<uniform> parameters: Parameters;
 ${WORKGROUP_INDEX}
-const EXPERTS = ${experts}u;
 const NONE = 0xffffu;
 var<workgroup> slot_ids: array<u32, ${TILE + TILE / 16}>; // below 16 bits the expert, above them the place in the run
-var<workgroup> counters: array<u32, ${runs * words}>;
-fn padded(p: u32) -> u32 { return p + p / 16; }
+var<workgroup> counters: array<u32, ${COUNTERS}>; // start at 0, as WGSL has it
+fn padded(p: u32) -> u32 { return p + p / 16; } // so that invocations reach different banks
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
@@ -123,34 +121,36 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   for (var p = lane; p < ${TILE}; p += 64) {
     let n = tile * ${TILE} + p;
     var own = NONE;
-    if (n < parameters.size) { own = min(u32(ids[n]), NONE); }
-    slot_ids[padded(p)] = select(NONE, own, own < EXPERTS);
+    if (n < parameters.size) { own = u32(ids[n]); }
+    slot_ids[padded(p)] = select(NONE, own, own < parameters.experts);
   }
-  workgroupBarrier(); // counters start at 0, as WGSL has it
-  if (lane < ${runs}) {
-    for (var p = lane * ${run}; p < (lane + 1) * ${run}; p++) {
+  workgroupBarrier();
+  if (lane < parameters.runs) {
+    for (var p = lane * parameters.run; p < (lane + 1) * parameters.run; p++) {
       let own = slot_ids[padded(p)];
-      if (own == NONE) { continue; }
-      let word = lane * ${words} + own / 2;
-      let shift = 16 * (own & 1);
-      slot_ids[padded(p)] = own | (((counters[word] >> shift) & 0xffff) << 16);
-      counters[word] += 1u << shift;
+      if (own != NONE) {
+        let word = lane * parameters.words + own / 2;
+        let shift = 16 * (own & 1);
+        let counted = counters[word];
+        slot_ids[padded(p)] = own | (((counted >> shift) & 0xffff) << 16);
+        counters[word] = counted + (1u << shift);
+      }
     }
   }
   workgroupBarrier();
-  for (var w = lane; w < ${words}; w += 64) {
+  for (var w = lane; w < parameters.words; w += 64) {
     var before = 0u; // of two experts at once: a tile has no more than ${TILE} of either
-    for (var r = 0u; r < ${runs}; r++) {
-      let own = counters[r * ${words} + w];
-      counters[r * ${words} + w] = before;
+    for (var word = w; word < parameters.runs * parameters.words; word += parameters.words) {
+      let own = counters[word];
+      counters[word] = before;
       before += own;
     }
   }
   workgroupBarrier();
   if (tile == 0) {
-    for (var e = lane; e <= EXPERTS; e += 64) { offsets[e] = i32(starts[e * parameters.tiles]); }
+    for (var e = lane; e <= parameters.experts; e += 64) { offsets[e] = i32(starts[e * parameters.tiles]); }
   }
-  let rows = starts[EXPERTS * parameters.tiles];
+  let rows = starts[parameters.experts * parameters.tiles];
   for (var p = lane; p < ${TILE}; p += 64) {
     let n = tile * ${TILE} + p;
     if (n >= parameters.size) { break; }
@@ -158,8 +158,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     var row = -1;
     var place = -1;
     if (own != NONE) {
-      let runs_before = (counters[p / ${run} * ${words} + own / 2] >> (16 * (own & 1))) & 0xffff;
-      let found = starts[own * parameters.tiles + tile] + runs_before + (slot_ids[padded(p)] >> 16);
+      let runs_before = counters[p / parameters.run * parameters.words + own / 2] >> (16 * (own & 1));
+      let found = starts[own * parameters.tiles + tile] + (runs_before & 0xffff) + (slot_ids[padded(p)] >> 16);
       row = i32(found);
       place = i32(found - starts[own * parameters.tiles]);
       slots[found] = i32(n);
@@ -170,7 +170,13 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     if (n >= rows) { slots[n] = -1; tokens[n] = -1; }
   }
 }`,
-  };
+};
+
+/** How a tile is cut into runs: as many as their counters have room. */
+function runsFor(experts: number): { runs: number; run: number; words: number } {
+  const words = (Math.ceil(experts / 2) | 1) >>> 0; // odd, so that invocations reach different banks
+  const runs = Math.min(64, 4096 / 2 ** Math.ceil(Math.log2(experts)));
+  return { runs, run: TILE / runs, words };
 }
 
 /** The tensors of a plan, as new tensors: all int32, [N] but for offsets [E + 1]. */
@@ -212,6 +218,6 @@ function sortTiles(gpu: Gpu, ids: TensorInfo, plan: PlanTensors, k: number, expe
   const starts = exclusiveSums(gpu, counts);
   const { inverse, offsets, slot, token, rank } = plan;
   const tensors = [ids, starts, inverse, offsets, slot, token, rank];
-  gpu.run(placeTile(experts), tensors, { size, tiles, choices: k }, tiles);
+  gpu.run(placeTile, tensors, { size, tiles, choices: k, experts, ...runsFor(experts) }, tiles);
   gpu.release(counts, starts);
 }

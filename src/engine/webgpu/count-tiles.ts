@@ -10,16 +10,16 @@ export const TILE = 1024;
 /** Ids 0 … 1023: their counts are 4 KiB of a workgroup's memory. */
 export const MOST_IDS = 1024;
 
-const countTile = (ids: number) => ({
+const countTile = {
   name: 'ids per tile',
   code: /* wgsl */ `
-struct Parameters { size: u32, tiles: u32, per_mask: u32 }
+struct Parameters { size: u32, tiles: u32, ids: u32, per_mask: u32 }
 @group(0) @binding(0) var<storage, read> ids: array<i32>;
 @group(0) @binding(1) var<storage, read> masks: array<i32>;
 @group(0) @binding(2) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(3) var<uniform> parameters: Parameters;
 ${WORKGROUP_INDEX}
-var<workgroup> found: array<atomic<u32>, ${ids}>; // starts at 0, as WGSL has it
+var<workgroup> found: array<atomic<u32>, ${MOST_IDS}>; // starts at 0, as WGSL has it
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
@@ -27,15 +27,15 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let end = min(parameters.size, (tile + 1) * ${TILE});
   for (var n = tile * ${TILE} + lane; n < end; n += 256) {
     let own = u32(ids[n]);
-    if (own < ${ids}) {
+    if (own < parameters.ids) {
       if (parameters.per_mask == 0 || masks[n / max(1, parameters.per_mask)] == 1) { atomicAdd(&found[own], 1); }
     }
   }
   workgroupBarrier();
   if (tile >= parameters.tiles) { return; }
-  for (var e = lane; e < ${ids}; e += 256) { counts[e * parameters.tiles + tile] = atomicLoad(&found[e]); }
+  for (var e = lane; e < parameters.ids; e += 256) { counts[e * parameters.tiles + tile] = atomicLoad(&found[e]); }
 }`,
-});
+};
 
 /** A new int32 tensor [numIds, ⌈size / TILE⌉]: how often each id stands in each tile of `ids`, [size] with others than
  *  0 … numIds − 1 left out. With `mask`, an id counts where mask[n / perMask] is 1. The caller releases it. */
@@ -48,7 +48,7 @@ export function countTiles(
 ): TensorInfo {
   const tiles = Math.ceil(size / TILE);
   const counts = gpu.allocate([numIds, tiles], 'int32');
-  const parameters = { size, tiles, per_mask: mask?.perValue ?? 0 };
-  gpu.run(countTile(numIds), [ids, mask?.values ?? ids, counts], parameters, tiles);
+  const parameters = { size, tiles, ids: numIds, per_mask: mask?.perValue ?? 0 };
+  gpu.run(countTile, [ids, mask?.values ?? ids, counts], parameters, tiles);
   return counts;
 }
