@@ -17,31 +17,28 @@ import { swiglu } from '../../src/engine/ops/swiglu.ts';
 import { adamwReference } from '../../src/engine/reference/adamw.ts';
 import type { Tensor } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { backends, use } from './backends.ts';
+import { allBackends, use } from './backends.ts';
 import { expectClose } from './judge.ts';
+import { read, scoped } from './scope.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../golden/engine/engine.json', import.meta.url), 'utf8'));
 
+const numbers = async (tensor: Tensor): Promise<number[]> => [...(await read(tensor))];
+
 /** Value and gradients of f as plain arrays. */
-function grads(f: unknown, inputs: Tensor[], upstream: Tensor): { value: number[]; grads: number[][] } {
+async function grads(f: unknown, inputs: Tensor[], upstream: Tensor): Promise<{ value: number[]; grads: number[][] }> {
   const result = tf.valueAndGrads(f as (...inputs: Tensor[]) => Tensor)(inputs, upstream);
-  return { value: [...result.value.dataSync()], grads: result.grads.map(gradient => [...gradient.dataSync()]) };
+  return { value: await numbers(result.value), grads: await Promise.all(result.grads.map(numbers)) };
 }
 
-const tidy = (f: () => void) => () => {
-  tf.tidy(() => {
-    f();
-  });
-};
-
-describe.each(backends)('on %s, as in PyTorch', backend => {
+describe.each(allBackends)('on %s, as in PyTorch', backend => {
   beforeAll(async () => {
     await use(backend);
   });
 
   it(
     'attention: two heads per key head, two documents, padding, a cache of two keys',
-    tidy(() => {
+    scoped(async () => {
       const g = golden.attention;
       const { B, Sq, Sk, H, G, d } = g.shape;
       const inputs = [
@@ -50,7 +47,7 @@ describe.each(backends)('on %s, as in PyTorch', backend => {
         tf.tensor4d(g.v, [B, Sk, G, d]),
       ];
       const [qs, ks] = [Int32Array.from(g.querySegment), Int32Array.from(g.keySegment)];
-      const got = grads(
+      const got = await grads(
         (q: never, k: never, v: never) => attention(q, k, v, qs, ks),
         inputs,
         tf.tensor4d(g.dy, [B, Sq, H, d]),
@@ -64,18 +61,22 @@ describe.each(backends)('on %s, as in PyTorch', backend => {
 
   it(
     'rope',
-    tidy(() => {
+    scoped(async () => {
       const { x, y, shape, position, theta } = golden.rope;
-      expectClose('y', rope(tf.tensor3d(x, shape), Int32Array.from(position), theta).dataSync(), y, 1e-6);
+      expectClose('y', await read(rope(tf.tensor3d(x, shape), Int32Array.from(position), theta)), y, 1e-6);
     }),
   );
 
   it(
     'crossEntropy with labels −100',
-    tidy(() => {
+    scoped(async () => {
       const g = golden.crossEntropy;
       const label_T = Int32Array.from(g.label);
-      const got = grads((x: never) => crossEntropy(x, label_T), [tf.tensor2d(g.logits, g.shape)], tf.tensor1d(g.dy));
+      const got = await grads(
+        (x: never) => crossEntropy(x, label_T),
+        [tf.tensor2d(g.logits, g.shape)],
+        tf.tensor1d(g.dy),
+      );
       expectClose('loss', got.value, g.loss, 1e-6);
       expectClose('dlogits', got.grads[0], g.dlogits, 1e-6);
     }),
@@ -83,42 +84,42 @@ describe.each(backends)('on %s, as in PyTorch', backend => {
 
   it(
     'swiglu and rmsNorm',
-    tidy(() => {
+    scoped(async () => {
       const g = golden.swigluAndNorm;
       const [x, u, dy] = [g.x, g.u, g.dy].map(values => tf.tensor2d(values, g.shape));
-      const gate = grads(swiglu, [x, u], dy);
+      const gate = await grads(swiglu, [x, u], dy);
       expectClose('swiglu', gate.value, g.swiglu, 1e-6);
       expectClose('dgate', gate.grads[0], g.dgate, 1e-6);
       expectClose('dup', gate.grads[1], g.dup, 1e-6);
-      const norm = grads((a: never, w: never) => rmsNorm(a, w, g.epsilon), [x, tf.tensor1d(g.w)], dy);
+      const norm = await grads((a: never, w: never) => rmsNorm(a, w, g.epsilon), [x, tf.tensor1d(g.w)], dy);
       expectClose('norm', norm.value, g.norm, 1e-6);
       expectClose('dx', norm.grads[0], g.dx, 1e-5);
       expectClose('dw', norm.grads[1], g.dw, 1e-5);
     }),
   );
 
-  it('adamw over five steps, and its reference', () => {
+  it('adamw over five steps, and its reference', async () => {
     const { settings, start, gradients, steps, m: lastM, v: lastV } = golden.adamw;
     const [theta, m, v] = tf.tidy(() =>
       [start, start.map(() => 0), start.map(() => 0)].map(values => tf.variable(tf.tensor1d(values))),
     );
     let plain = [theta, m, v].map(variable => variable.clone() as Tensor);
-    gradients.forEach((values: number[], n: number) => {
+    for (const [n, values] of gradients.entries()) {
       const gradient = tf.tensor1d(values);
       adamw(theta, gradient, m, v, { ...settings, step: n + 1 });
       const next = tf.tidy(() => adamwReference(plain[0], gradient, plain[1], plain[2], { ...settings, step: n + 1 }));
       tf.dispose([plain, gradient]);
       plain = next;
-      expectClose(`step ${n + 1}`, theta.dataSync(), steps[n], 1e-6);
-      expectClose(`reference, step ${n + 1}`, plain[0].dataSync(), steps[n], 1e-6);
-    });
-    expectClose('m', m.dataSync(), lastM, 1e-6);
-    expectClose('v', v.dataSync(), lastV, 1e-6);
+      expectClose(`step ${n + 1}`, await read(theta), steps[n], 1e-6);
+      expectClose(`reference, step ${n + 1}`, await read(plain[0]), steps[n], 1e-6);
+    }
+    expectClose('m', await read(m), lastM, 1e-6);
+    expectClose('v', await read(v), lastV, 1e-6);
     tf.dispose([theta, m, v, plain]);
   });
 });
 
-describe.each(backends)('on %s, by hand', backend => {
+describe.each(allBackends)('on %s, by hand', backend => {
   beforeAll(async () => {
     await use(backend);
   });
@@ -126,71 +127,77 @@ describe.each(backends)('on %s, by hand', backend => {
 
   it(
     'products and linear maps',
-    tidy(() => {
+    scoped(async () => {
       const [a, b] = [rows([1, 2], [3, 4]), rows([5, 6], [7, 8])];
-      expect([...matmul(a, b).dataSync()]).toEqual([19, 22, 43, 50]);
-      expect([...matmul(a, b, true, false).dataSync()]).toEqual([26, 30, 38, 44]);
-      expect([...matmul(a, b, false, true).dataSync()]).toEqual([17, 23, 39, 53]);
-      expect([...matmul(a, b, true, true).dataSync()]).toEqual([23, 31, 34, 46]);
-      expect([...linear(a, b, tf.tensor1d([1, -1])).dataSync()]).toEqual([18, 22, 40, 52]);
+      expect(await numbers(matmul(a, b))).toEqual([19, 22, 43, 50]);
+      expect(await numbers(matmul(a, b, true, false))).toEqual([26, 30, 38, 44]);
+      expect(await numbers(matmul(a, b, false, true))).toEqual([17, 23, 39, 53]);
+      expect(await numbers(matmul(a, b, true, true))).toEqual([23, 31, 34, 46]);
+      expect(await numbers(linear(a, b, tf.tensor1d([1, -1])))).toEqual([18, 22, 40, 52]);
     }),
   );
 
   it(
     'norm: (3, 4) has root mean square √12.5',
-    tidy(() => {
-      const y = rmsNorm(rows([3, 4]), tf.tensor1d([1, 2]), 0).dataSync();
+    scoped(async () => {
+      const y = await read(rmsNorm(rows([3, 4]), tf.tensor1d([1, 2]), 0));
       expectClose('y', y, [3 / Math.sqrt(12.5), 8 / Math.sqrt(12.5)], 1e-6);
     }),
   );
 
   it(
     'rope turns the first and third channel by a whole radian at position 1',
-    tidy(() => {
-      const y = rope(tf.tensor3d([1, 0, 0, 1], [1, 1, 4]), Int32Array.of(1), 100).dataSync();
+    scoped(async () => {
+      const y = await read(rope(tf.tensor3d([1, 0, 0, 1], [1, 1, 4]), Int32Array.of(1), 100));
       expectClose('y', y, [Math.cos(1), -Math.sin(0.1), Math.sin(1), Math.cos(0.1)], 1e-6);
     }),
   );
 
   it(
     'attention: equal scores average the values seen so far, per document',
-    tidy(() => {
+    scoped(async () => {
       const zeros = tf.tensor4d([0, 0, 0, 0], [1, 4, 1, 1]);
       const values = tf.tensor4d([1, 3, 10, 20], [1, 4, 1, 1]);
       const segment = Int32Array.of(0, 0, 1, -1);
-      expect([...attention(zeros, zeros, values, segment, segment).dataSync()]).toEqual([1, 2, 10, 0]);
+      expect(await numbers(attention(zeros, zeros, values, segment, segment))).toEqual([1, 2, 10, 0]);
     }),
   );
 
   it(
     'cross-entropy: equal logits give log V, a hopeless label its distance',
-    tidy(() => {
-      const loss = crossEntropy(rows([0, 0, 0, 0], [0, 500, 0, 0], [9, 9, 9, 9]), Int32Array.of(1, 0, -100)).dataSync();
+    scoped(async () => {
+      const loss = await read(
+        crossEntropy(rows([0, 0, 0, 0], [0, 500, 0, 0], [9, 9, 9, 9]), Int32Array.of(1, 0, -100)),
+      );
       expectClose('loss', loss, [Math.log(4), 500, 0], 1e-6);
     }),
   );
 
   it(
     'rows: pick, permute there and back, weigh, multiply by segment',
-    tidy(() => {
+    scoped(async () => {
       const x = rows([1, 2], [3, 4]);
-      expect([...embedding(x, Int32Array.of(1, 1, 0)).dataSync()]).toEqual([3, 4, 3, 4, 1, 2]);
+      expect(await numbers(embedding(x, Int32Array.of(1, 1, 0)))).toEqual([3, 4, 3, 4, 1, 2]);
       const [token, inverse] = [Int32Array.of(1, 0, 1, 0), Int32Array.of(1, 3, 0, 2)];
-      const got = grads((a: never) => gatherRows(a, token, inverse), [x], rows([1, 0], [10, 0], [100, 0], [1000, 0]));
+      const got = await grads(
+        (a: never) => gatherRows(a, token, inverse),
+        [x],
+        rows([1, 0], [10, 0], [100, 0], [1000, 0]),
+      );
       expect(got.value).toEqual([3, 4, 1, 2, 3, 4, 1, 2]);
       expect(got.grads[0]).toEqual([1010, 0, 101, 0]);
       const mixed = combine(rows([1, 1], [2, 2], [4, 4]), Int32Array.of(0, 2, 1, -1), rows([0.5, 0.25], [3, 9]));
-      expect([...mixed.dataSync()]).toEqual([1.5, 1.5, 6, 6]);
+      expect(await numbers(mixed)).toEqual([1.5, 1.5, 6, 6]);
       const grouped = groupedLinear(x, [rows([1, 1]), rows([7, 7]), rows([1, -1])], Int32Array.of(0, 1, 1, 2));
-      expect([...grouped.dataSync()]).toEqual([3, -1]);
+      expect(await numbers(grouped)).toEqual([3, -1]);
     }),
   );
 
   it(
     'sum of squares',
-    tidy(() => {
+    scoped(async () => {
       const tensors = [tf.tensor1d([1, 2, 3, 4, 5]), tf.tensor1d([]), tf.tensor2d([[-2], [1]])];
-      expect([...sumsOfSquares(tensors).dataSync()]).toEqual([55, 0, 5]);
+      expect(await numbers(sumsOfSquares(tensors))).toEqual([55, 0, 5]);
     }),
   );
 });
