@@ -46,7 +46,7 @@ export async function timed(
 }
 
 /** Backends whose operations have ended when they return. */
-const IMMEDIATE = ['native', 'wasm', 'cpu'];
+export const IMMEDIATE = ['native', 'wasm', 'cpu'];
 
 /** Waits until a device has made the tensor. */
 export async function finished(tensor: Tensor): Promise<void> {

@@ -16,7 +16,8 @@ import { UserError } from '../errors.ts';
 import { useBackend } from './backend.ts';
 import { createOutput, type Output, table, thousands } from './output.ts';
 
-interface Common {
+/** Options of every kind of work. */
+export interface Common {
   warmup: number;
   seed: number;
   backend: BackendName;
@@ -98,11 +99,22 @@ async function measure(
   repeats: number,
   run: (repeats: Repeats) => Promise<Measured>,
 ): Promise<void> {
+  await measured(work, options, repeats, run, (out, result) => reportTimings(out, work, result));
+}
+
+/** Runs `run` on the backend asked for, and tells people and machines of it and of all that its times depend on. */
+export async function measured<M extends { shape: object }>(
+  work: string,
+  options: Common,
+  repeats: number,
+  run: (repeats: Repeats, backend: string) => Promise<M>,
+  report: (out: Output, result: M) => void,
+): Promise<void> {
   const out = createOutput(options.json ?? false);
   const threads = options.threads ?? availableParallelism();
   const backend = await useBackend(options.backend, { threads });
   const { warmup, seed } = options;
-  const measured = await run({ repeats, warmup, clock: () => performance.now() });
+  const answer = await run({ repeats, warmup, clock: () => performance.now() }, backend.name);
   const used = process.resourceUsage();
   const result = {
     work,
@@ -112,28 +124,31 @@ async function measure(
     threads: backend.name === 'cpu' ? 1 : threads,
     seed,
     warmup,
-    ...measured,
+    ...answer,
     peakBytes: used.maxRSS * 1024,
     processorSeconds: (used.userCPUTime + used.systemCPUTime) / 1e6,
   };
-  report(out, result, backend);
+  reportMachine(out, result, backend);
+  report(out, answer);
+  out.say(`  peak memory ${thousands(result.peakBytes / 2 ** 20)} MiB`);
   out.result(result);
 }
 
-function report(
+function reportMachine(
   out: Output,
-  result: Measured & { work: string; versions: object; machine: string; threads: number; peakBytes: number },
+  result: { work: string; shape: object; parameters?: number; versions: object; machine: string; threads: number },
   { name, why }: Selection,
 ): void {
-  const { work, shape, parameters, timings, values } = result;
+  const { work, shape, parameters, threads } = result;
   const words = (of: object): string =>
     Object.entries(of)
       .map(([key, value]) => `${key} ${value}`)
       .join(', ');
   out.say(`moe bench ${work}: ${words(shape)}${parameters ? `, ${thousands(parameters)} parameters` : ''}`);
-  out.say(
-    `${words(result.versions)}; ${result.machine}; backend ${name}, ${result.threads} threads asked for. ${why}\n`,
-  );
+  out.say(`${words(result.versions)}; ${result.machine}; backend ${name}, ${threads} threads asked for. ${why}\n`);
+}
+
+function reportTimings(out: Output, work: string, { timings, values }: Measured): void {
   const withTokens = timings.some(timing => timing.tokensPerSecond !== undefined);
   const rows = timings.map(timing => [
     timing.name,
@@ -145,11 +160,8 @@ function report(
   const header = ['', 'runs', 'median ms', 'min', 'max', 'GFLOP/s', ...(withTokens ? ['tokens/s'] : [])];
   out.say(table(header, rows));
   if (timings.length === 1) out.say(`\n  each, ms: ${timings[0].ms.map(ms => ms.toFixed(1)).join(' ')}`);
-  if (values)
-    out.say(
-      `  ${work.startsWith('train') ? 'loss of each step' : 'check values'}: ${values.map(v => v.toPrecision(6)).join(' ')}`,
-    );
-  out.say(`  peak memory ${thousands(result.peakBytes / 2 ** 20)} MiB`);
+  const what = work.startsWith('train') ? 'loss of each step' : 'check values';
+  if (values) out.say(`  ${what}: ${values.map(v => v.toPrecision(6)).join(' ')}`);
 }
 
 function versions(): Record<string, string> {

@@ -69,3 +69,13 @@ export function sizes(text: string): number[] {
     throw new InvalidArgumentError('give whole numbers with commas between them, for example 512,1024.');
   return all;
 }
+
+/** Names of a list, with commas between them. */
+export const namesOf =
+  <Name extends string>(known: readonly Name[]) =>
+  (text: string): Name[] => {
+    const all = text.split(',') as Name[];
+    if (all.some(name => !known.includes(name)))
+      throw new InvalidArgumentError(`give one or more of ${known.join(', ')}, with commas between them.`);
+    return all;
+  };

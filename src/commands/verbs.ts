@@ -6,6 +6,7 @@ import {
   decimal,
   familiesOption,
   jsonOption,
+  namesOf,
   positiveWhole,
   presetOption,
   runArgument,
@@ -211,6 +212,21 @@ function bench(): Command {
       ),
       ' --sizes 512,1024',
     ).action(async options => (await import('./bench.ts')).benchGemm(options)),
+    common(
+      repeats(work('dispatch', 'Time of moving tokens to their experts and back, piece by piece, beside a copy.'), 10)
+        .option('--tokens <list>', 'tokens (default: 1024,4096)', sizes)
+        .option('--experts <list>', 'experts (default: 8)', sizes)
+        .option('--choices <list>', 'experts per token (default: 2)', sizes)
+        .option('--width <list>', 'width of a token (default: 896)', sizes)
+        .option(
+          '--load <list>',
+          'balanced, zipf, one-hot, empty, burst (default: balanced,zipf)',
+          namesOf(['balanced', 'zipf', 'one-hot', 'empty', 'burst']),
+        )
+        .option('--full', 'the sweep for a GPU where no list is given: up to 65536 tokens, 128 experts, width 4096')
+        .option('--memory <gib>', "GiB that tensors may take (default: half of this machine's)", decimal),
+      ' --tokens 8192 --backend native',
+    ).action(async options => (await import('./bench-dispatch.ts')).benchDispatch(options)),
   ];
   const bench = new Command('bench')
     .summary('time fixed pieces of work on this machine')

@@ -66,6 +66,32 @@ test('train, moe, infer and gemm say what ran, where, and how long each run took
   expect(train.peakBytes).toBeGreaterThan(2 ** 26); // bytes, not kibibytes
 });
 
+test('dispatch: a row for each combination, with the machine; a table for people', async () => {
+  const small = ['dispatch', '--tokens', '8,16', '--width', '4', '--experts', '3', '--load', 'zipf', '--repeats', '2'];
+  const [result, people, none] = await Promise.all([
+    bench(...small),
+    moe(folder, 'bench', ...small, '--backend', 'wasm', '--memory', '0.00001'),
+    moe(folder, 'bench', ...small, '--choices', '4,5'),
+  ]);
+  const [tokens, choices, experts, width, load] = [[8, 16], [2], [3], [4], ['zipf']];
+  expect(result).toMatchObject({ ...machine, work: 'dispatch', shape: { tokens, choices, experts, width, load } });
+  const results = result.results as {
+    tokens: number;
+    times: Record<string, unknown>;
+    ratios: Record<string, number>;
+  }[];
+  expect(results.map(({ tokens: of }) => of)).toEqual([8, 16]);
+  expect(results[0].times.permute).toEqual({ ...numbers, min: expect.any(Number), max: expect.any(Number) });
+  expect(results[0].ratios.sort).toBeGreaterThan(0);
+  expect(people.code).toBe(0);
+  expect(people.out).toMatch(/^moe bench dispatch: tokens 8,16, experts 3, choices 2, width 4, load zipf\nnode v20/);
+  expect(people.out).toContain('16 tokens × 4, 2 of 3 experts, zipf');
+  expect(people.out).toContain('left out: one-hot products: masks of 16 × ');
+  expect(refusal(none)).toBe(
+    'moe: --choices 4,5 is more than --experts 3: a token chooses different experts; give fewer choices.',
+  );
+});
+
 test('people read a table; unknown models get one sentence', async () => {
   const [{ code, out }, train, infer] = await Promise.all(
     [

@@ -130,6 +130,20 @@ test('verbs, arguments, options and defaults', () => {
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
       --json
+    bench dispatch
+      --repeats <n> = 10
+      --tokens <list>
+      --experts <list>
+      --choices <list>
+      --width <list>
+      --load <list>
+      --full
+      --memory <gib>
+      --warmup <n> = 3
+      --seed <n> = 0
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
     doctor
       --json"
   `);
