@@ -21,8 +21,9 @@ import { groupedLinearReference } from '../../src/engine/reference/grouped-linea
 import { linearReference, matmulReference } from '../../src/engine/reference/matmul.ts';
 import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from '../../src/engine/tf.ts';
 import { tf } from '../../src/engine/tf.ts';
-import { backends, use } from './backends.ts';
+import { allBackends, use } from './backends.ts';
 import { expectClose, generator } from './judge.ts';
+import { read, scoped } from './scope.ts';
 
 type Any = (...inputs: Tensor[]) => Tensor;
 const any = (f: unknown): Any => f as Any;
@@ -32,28 +33,31 @@ function random(shape: number[], seed: number): Tensor {
   return tf.tensor(Float32Array.from({ length: tf.util.sizeFromShape(shape) }, next), shape);
 }
 
-function gradientsOf(f: Any, shapes: number[][]): Float32Array[] {
-  return tf.tidy(() => {
+async function gradientsOf(f: Any, shapes: number[][]): Promise<Float32Array[]> {
+  const tensors = tf.tidy(() => {
     const inputs = shapes.map((shape, i) => random(shape, i + 1));
     const upstream = random(f(...inputs).shape, 99);
     const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
-    return [value, ...grads].map(tensor => tensor.dataSync().slice() as Float32Array);
+    return [value, ...grads];
   });
+  const values = await Promise.all(tensors.map(read));
+  tf.dispose(tensors);
+  return values;
 }
 
-function expectSame(f: Any, reference: Any, shapes: number[][]): void {
-  const [got, want] = [gradientsOf(f, shapes), gradientsOf(reference, shapes)];
+async function expectSame(f: Any, reference: Any, shapes: number[][]): Promise<void> {
+  const [got, want] = [await gradientsOf(f, shapes), await gradientsOf(reference, shapes)];
   want.forEach((values, i) => {
     expectClose(i === 0 ? 'value' : `gradient ${i - 1}`, got[i], values, 2e-4);
   });
 }
 
-describe.each(backends)('on %s', backend => {
+describe.each(allBackends)('on %s', backend => {
   beforeAll(async () => {
     await use(backend);
   });
 
-  it('no rows in, no rows out, and gradients of zero', () => {
+  it('no rows in, no rows out, and gradients of zero', async () => {
     const none = new Int32Array(0);
     const cases: [string, Any, number[][]][] = [
       [
@@ -107,7 +111,7 @@ describe.each(backends)('on %s', backend => {
       ],
     ];
     for (const [name, f, shapes] of cases) {
-      const [value, ...gradients] = gradientsOf(f, shapes);
+      const [value, ...gradients] = await gradientsOf(f, shapes);
       expect(value.length, name).toBe(0);
       gradients.forEach((gradient, i) => {
         expect([...gradient], `${name} gradient ${i}`).toEqual(Array(tf.util.sizeFromShape(shapes[i])).fill(0));
@@ -115,16 +119,15 @@ describe.each(backends)('on %s', backend => {
     }
   });
 
-  it('an inner dimension of zero gives zeros', () => {
-    expect([
-      ...gradientsOf(any(matmul), [
-        [2, 0],
-        [0, 3],
-      ])[0],
-    ]).toEqual([0, 0, 0, 0, 0, 0]);
+  it('an inner dimension of zero gives zeros', async () => {
+    const [product] = await gradientsOf(any(matmul), [
+      [2, 0],
+      [0, 3],
+    ]);
+    expect([...product]).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  it('products over several tiles, wide and narrow', () => {
+  it('products over several tiles, wide and narrow', async () => {
     for (const [m, k, n] of [
       [70, 37, 5],
       [5, 67, 70],
@@ -134,18 +137,18 @@ describe.each(backends)('on %s', backend => {
         for (const turnB of [false, true]) {
           const shapes = [turnA ? [k, m] : [m, k], turnB ? [n, k] : [k, n]];
           const product = any((a: never, b: never) => matmul(a, b, turnA, turnB));
-          expectSame(
+          await expectSame(
             product,
             any((a: never, b: never) => matmulReference(a, b, turnA, turnB)),
             shapes,
           );
         }
       }
-      expectSame(any(linear), any(linearReference), [[m, k], [n, k], [n]]);
+      await expectSame(any(linear), any(linearReference), [[m, k], [n, k], [n]]);
     }
   });
 
-  it('attention over several blocks of rows', () => {
+  it('attention over several blocks of rows', async () => {
     const layouts: [number, number, number, number, (i: number) => number][] = [
       [150, 150, 2, 2, i => Math.floor(i / 40)],
       [150, 150, 4, 1, () => 0],
@@ -160,7 +163,7 @@ describe.each(backends)('on %s', backend => {
         [1, keys, groups, 6],
         [1, keys, groups, 6],
       ];
-      expectSame(
+      await expectSame(
         any((q: never, k: never, v: never) => attention(q, k, v, query_S, key_S)),
         any((q: never, k: never, v: never) => attentionReference(q, k, v, query_S, key_S)),
         shapes,
@@ -168,19 +171,18 @@ describe.each(backends)('on %s', backend => {
     }
   });
 
-  it('one token with a cache gives the last row of the whole', () => {
-    tf.tidy(() => {
+  it(
+    'one token with a cache gives the last row of the whole',
+    scoped(async () => {
       const [q, k, v] = [random([1, 9, 4, 6], 1), random([1, 9, 2, 6], 2), random([1, 9, 2, 6], 3)] as Tensor4D[];
       const segment = new Int32Array(9);
-      const whole = attention(q, k, v, segment, segment)
-        .dataSync()
-        .slice(8 * 24);
+      const whole = await read(attention(q, k, v, segment, segment));
       const last = attention(tf.slice4d(q, [0, 8, 0, 0], [1, 1, 4, 6]), k, v, segment.slice(8), segment);
-      expectClose('last row', last.dataSync(), whole, 1e-6);
-    });
-  });
+      expectClose('last row', await read(last), whole.subarray(8 * 24), 1e-6);
+    }),
+  );
 
-  it('grouped products of uneven segments', () => {
+  it('grouped products of uneven segments', async () => {
     const offsets = Int32Array.of(0, 1, 1, 70, 80);
     const shapes = [
       [80, 33],
@@ -189,18 +191,19 @@ describe.each(backends)('on %s', backend => {
       [40, 33],
       [40, 33],
     ];
-    expectSame(
+    await expectSame(
       any((x: never, ...w: never[]) => groupedLinear(x, w, offsets)),
       any((x: never, ...w: never[]) => groupedLinearReference(x, w, offsets)),
       shapes,
     );
   });
 
-  it('scores of thousands stay finite in attention and cross-entropy', () => {
-    tf.tidy(() => {
+  it(
+    'scores of thousands stay finite in attention and cross-entropy',
+    scoped(async () => {
       const big = tf.mul(random([1, 5, 1, 4], 1), 1000) as Tensor4D;
       const segment = new Int32Array(5);
-      const [value, dq] = gradientsOf(
+      const [value, dq] = await gradientsOf(
         any((v: never) => attention(big, big, v, segment, segment)),
         [[1, 5, 1, 4]],
       );
@@ -211,13 +214,14 @@ describe.each(backends)('on %s', backend => {
         [logits],
         upstream,
       );
-      expect([...loss.dataSync()]).toEqual([5000]);
-      expect([...grads[0].dataSync()]).toEqual([-1, 1, 0]);
-    });
-  });
+      expect([...(await read(loss))]).toEqual([5000]);
+      expect([...(await read(grads[0]))]).toEqual([-1, 1, 0]);
+    }),
+  );
 
-  it('refuses ids, labels and shapes that do not fit', () => {
-    tf.tidy(() => {
+  it(
+    'refuses ids, labels and shapes that do not fit',
+    scoped(async () => {
       const w = tf.zeros([4, 2]) as Tensor2D;
       expect(() => embedding(w, Int32Array.of(0, 4))).toThrow('embedding: id 4 at place 1 is outside 0..3');
       expect(() => crossEntropy(w, Int32Array.of(0, 0, 2, 0))).toThrow('label 2 at place 2 is outside 0..1');
@@ -235,10 +239,10 @@ describe.each(backends)('on %s', backend => {
       expect(() => attention(q, q, k, two, two)).toThrow('attention: v has shape [1, 2, 2, 2], wanted [1, 2, 3, 2]');
       expect(() => attention(q, q, q, two, new Int32Array(3))).toThrow('key segments has shape [3], wanted [2]');
       expect(() => groupedLinear(w, [w], Int32Array.of(0, 3))).toThrow('do not fit 1 weights and 4 rows');
-    });
-  });
+    }),
+  );
 
-  it('outside of any tidy an operation leaves its result behind and nothing else', () => {
+  it('outside of any tidy an operation leaves its result behind and nothing else', async () => {
     const w = tf.ones([4, 2]) as Tensor2D;
     const [q, cube] = [tf.ones([1, 2, 2, 2]) as Tensor4D, tf.ones([2, 2, 2]) as Tensor3D];
     const row = tf.ones([2]) as Tensor1D;
@@ -270,49 +274,50 @@ describe.each(backends)('on %s', backend => {
     for (const tensor of [w, q, cube, row, square]) tensor.dispose();
   });
 
-  it('adamw leaves copies alone, and the next product sees the new weights', () => {
+  it('adamw leaves copies alone, and the next product sees the new weights', async () => {
     const parameter = tf.tidy(() => tf.variable(tf.ones([2, 2]) as Tensor2D));
     const [m, v] = tf.tidy(() => [tf.variable(tf.zeros([2, 2])), tf.variable(tf.zeros([2, 2]))]);
-    tf.tidy(() => {
+    await scoped(async () => {
       const identity = tf.tensor2d([
         [1, 0],
         [0, 1],
       ]);
       const copy = parameter.clone();
-      expect([...matmul(identity, parameter as Tensor as Tensor2D).dataSync()]).toEqual([1, 1, 1, 1]);
+      expect([...(await read(matmul(identity, parameter as Tensor as Tensor2D)))]).toEqual([1, 1, 1, 1]);
       const hyper = { learningRate: 0.5, beta1: 0.9, beta2: 0.9, epsilon: 0, weightDecay: 0, step: 1 };
       adamw(parameter, tf.ones([2, 2]), m, v, hyper);
-      expectClose('product', matmul(identity, parameter as Tensor as Tensor2D).dataSync(), [0.5, 0.5, 0.5, 0.5], 1e-6);
-      expect([...copy.dataSync()]).toEqual([1, 1, 1, 1]);
-    });
+      expectClose('product', await read(matmul(identity, parameter as Tensor as Tensor2D)), [0.5, 0.5, 0.5, 0.5], 1e-6);
+      expect([...(await read(copy))]).toEqual([1, 1, 1, 1]);
+    })();
     tf.dispose([parameter, m, v]);
   });
 
-  it('checkpointed gives the same bits, and zeros for an input that is not used', () => {
+  it('checkpointed gives the same bits, and zeros for an input that is not used', async () => {
     const block = any((x: Tensor2D, w: Tensor2D, u: Tensor2D) =>
       tf.add(x, matmul(swiglu(linear(x, w), linear(x, u)), w)),
     );
     const again: Any = (x, ...w) => checkpointed(block, [checkpointed(block, [x, w[0], w[1]]), w[2], w[3]]);
     const direct: Any = (x, ...w) => block(block(x, w[0], w[1]), w[2], w[3]);
     const shapes = [[3, 4], ...Array(4).fill([5, 4])];
-    expect(gradientsOf(again, shapes)).toEqual(gradientsOf(direct, shapes));
-    const [, , unused] = gradientsOf((x, w) => checkpointed(a => tf.square(a), [x, w]), [[2, 2], [3]]);
+    expect(await gradientsOf(again, shapes)).toEqual(await gradientsOf(direct, shapes));
+    const [, , unused] = await gradientsOf((x, w) => checkpointed(a => tf.square(a), [x, w]), [[2, 2], [3]]);
     expect([...unused]).toEqual([0, 0, 0]);
   });
 
-  it('checkpointed works on variables inside variableGrads and leaves nothing behind', () => {
+  it('checkpointed works on variables inside variableGrads and leaves nothing behind', async () => {
     const w = tf.tidy(() => tf.variable(random([4, 4], 5)));
     const loss = (wrap: boolean) => () => {
       const f = any((x: Tensor2D, a: Tensor2D) => rmsNorm(matmul(x, a), tf.ones([4]), 1e-5));
       const x = random([3, 4], 6);
       return tf.sum(tf.square(wrap ? checkpointed(f, [x, w]) : f(x, w))) as Scalar;
     };
-    const [direct, again] = [false, true].map(wrap => {
+    const gradient = async (wrap: boolean): Promise<Float32Array> => {
       const { value, grads } = tf.variableGrads(loss(wrap), [w]);
-      const values = grads[w.name].dataSync().slice();
+      const values = await read(grads[w.name]);
       tf.dispose([value, grads]);
       return values;
-    });
+    };
+    const [direct, again] = [await gradient(false), await gradient(true)];
     expect(again).toEqual(direct);
     w.dispose();
   });
