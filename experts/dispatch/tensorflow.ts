@@ -12,7 +12,7 @@ export function planByCumulativeSum(expertId_TK: Tensor, k: number, numExperts: 
     const expert_N: Tensor1D = tf.reshape(expertId_TK, [slots]);
     const none: Tensor = tf.scalar(-1, 'int32');
     const has_N = tf.greater(expert_N, none);
-    const lane_N = tf.where(has_N, expert_N, tf.scalar(numExperts, 'int32') as Tensor as Tensor1D;
+    const lane_N = tf.where(has_N, expert_N, tf.scalar(numExperts, 'int32') as Tensor) as Tensor1D;
     const { rank_N, offsets_E1 } = countBefore(lane_N, numExperts + 1);
     const row_N = tf.add(tf.gather(offsets_E1, lane_N), rank_N) as Tensor1D;
     const place_N = tf.range(0, slots, 1, 'int32');
