@@ -38,10 +38,12 @@ export const tilesOf = (tile: Tile, rows: number, columns: number): number =>
 /** Enough workgroups to fill a large GPU. */
 const MANY = 256;
 
-/** The largest tile of which there are enough; of `copies` matrices of this size. */
-export function tileFor(rows: number, columns: number, copies = 1): Tile {
-  const enough = (tile: Tile): boolean => tilesOf(tile, rows, columns) * copies >= MANY;
-  return [TILES.large, TILES.middle].find(enough) ?? TILES.small;
+/** The largest tile of which there are enough. A matrix may be one of several `copies`, or have its rows in `segments` that a
+ *  tile does not cross: then a tile is no higher than a quarter of the average one. */
+export function tileFor(rows: number, columns: number, { copies = 1, segments = 1 } = {}): Tile {
+  const fits = (tile: Tile): boolean =>
+    tilesOf(tile, rows, columns) * copies >= MANY && (segments === 1 || rows >= 4 * segments * tile.rows);
+  return [TILES.large, TILES.middle].find(fits) ?? TILES.small;
 }
 
 export const invocationsOf = (tile: Tile): number => (tile.rows / tile.height) * (tile.columns / tile.width);
@@ -144,7 +146,7 @@ export interface TileProduct {
   /** Lines before main: parameters and bindings. */
   declarations: string;
   /** Finds the workgroup's work from `id`: must set `which_a`, `which_b`, `row_first`, `row_end`, `column_first`, `column_end`,
-   *  `k_first`, `k_end`, and the lengths of lines `length_a`, `length_b`. Uniform. */
+   *  `k_first`, `k_end`, and the lengths of lines `length_a`, `length_b`; may set `adds` where C is added to. Uniform. */
   locate: string;
   /** Body of `put(row, column, value: vec4<f32>, first: bool)`: stores (adds to what is there, unless `first`) four numbers. */
   put: string;
@@ -187,6 +189,7 @@ fn put_inside(row: u32, column: u32, value: vec4<f32>, first: bool) {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var k_first = 0u;
   var k_end = 0u;
+  var adds = false;
   ${locate}
   let warp = lane / 32;
   let across = lane % 8 + 8 * (warp % ${perWarp});
@@ -204,7 +207,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
       workgroupBarrier();
       ${step}
     }
-    let first_block = block_first == k_first;
+    let first_block = block_first == k_first && !adds;
     ${stores.join('\n')}
     block_first = block_end;
     if (block_first >= k_end) { break; }
