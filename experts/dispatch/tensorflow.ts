@@ -10,20 +10,20 @@ export function planByCumulativeSum(expertId_TK: Tensor, k: number, numExperts: 
   return tf.tidy(() => {
     const slots = expertId_TK.size;
     const expert_N: Tensor1D = tf.reshape(expertId_TK, [slots]);
-    const none: Tensor = tf.scalar(-1, 'int32');
-    const has_N = tf.greater(expert_N, none);
-    const lane_N = tf.where(has_N, expert_N, tf.scalar(numExperts, 'int32') as Tensor) as Tensor1D;
+    const none_N: Tensor1D = tf.fill([slots], -1, 'int32');
+    const has_N = tf.greater(expert_N, none_N);
+    const lane_N: Tensor1D = tf.where(has_N, expert_N, tf.fill([slots], numExperts, 'int32'));
     const { rank_N, offsets_E1 } = countBefore(lane_N, numExperts + 1);
     const row_N = tf.add(tf.gather(offsets_E1, lane_N), rank_N) as Tensor1D;
     const place_N = tf.range(0, slots, 1, 'int32');
     const filled_N = tf.less(place_N, tf.slice(offsets_E1, numExperts, 1));
     const slot_N: Tensor1D = slots === 0 ? row_N : tf.scatterND(tf.reshape(row_N, [slots, 1]), place_N, [slots]);
     return {
-      rank_N: tf.where(has_N, rank_N, none) as Tensor1D,
+      rank_N: tf.where(has_N, rank_N, none_N),
       offsets_E1,
-      inverse_N: tf.where(has_N, row_N, none) as Tensor1D,
-      slot_M: tf.where(filled_N, slot_N, none) as Tensor1D,
-      token_M: tf.where(filled_N, tf.floorDiv(slot_N, tf.scalar(k, 'int32')), none) as Tensor1D,
+      inverse_N: tf.where(has_N, row_N, none_N),
+      slot_M: tf.where(filled_N, slot_N, none_N),
+      token_M: tf.where(filled_N, tf.floorDiv<Tensor1D>(slot_N, tf.fill([slots], k, 'int32')), none_N),
     };
   });
 }
