@@ -20,6 +20,7 @@ import { createRng, createStreams } from '../../src/train/rng.ts';
 import { disposeState, type RunState, saveState } from '../../src/train/state.ts';
 import { trainStep } from '../../src/train/step.ts';
 import { createWatch } from '../../src/train/watch.ts';
+import { webgpuHere } from '../engine/backends.ts';
 import {
   collected,
   EOS,
@@ -83,7 +84,11 @@ function stateOf(model: Model, batches: () => Batch = () => batch): RunState {
 const step = (state: RunState) =>
   trainStep({ ...state, step: 1, learningRate: 0.01, config, expertOfLanguage: toyExperts });
 
-describe.each(['cpu', 'wasm'] as const)('%s', backend => {
+/** SwiftShader compiles every kernel anew, for the CPU. */
+const PATIENCE = 600_000;
+const everywhere = ['cpu', 'wasm', ...(webgpuHere.works ? (['webgpu'] as const) : [])] as const;
+
+describe.each(everywhere)('%s', { timeout: PATIENCE }, backend => {
   beforeEach(() => selectBackend(backend).then(() => undefined));
 
   test('the way from a dense model to a checkpoint, a trace and a text reads nothing at once', async () => {
@@ -103,7 +108,7 @@ describe.each(['cpu', 'wasm'] as const)('%s', backend => {
     await collected(
       generate(model, Int32Array.of(3, 4), { ...settingsOfText, random: () => 0.5 } as Parameters<typeof generate>[2]),
     );
-    // The routers choose on the host, where the kernels are.
+    // The routers choose on the host where the kernels run there; a GPU refuses to be read at once.
     expect([...files].filter(file => !/^(routing|experts)\//.test(file))).toEqual([]);
     tf.tidy(() => tf.scalar(1).dataSync());
     expect(files).toContain('tests/train/reading.test.ts'); // so the others would have been seen
