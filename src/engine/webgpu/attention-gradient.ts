@@ -40,8 +40,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let row = workgroup_index(id, count) * 64 + lane;
   if (row >= parameters.rows) { return; }
   var mean = 0.0;
-  for (var c = row * parameters.width; c < (row + 1) * parameters.width; c++) {
-    mean = fma(gradient[c], out[c], mean);
+  for (var chunk = 0u; chunk < parameters.width; chunk += 32) {
+    var part = 0.0;
+    for (var c = chunk; c < min(chunk + 32, parameters.width); c++) {
+      part = fma(gradient[row * parameters.width + c], out[row * parameters.width + c], part);
+    }
+    mean += part;
   }
   numbers[row] = vec4(statistics[row], mean, 0);
 }`,
@@ -124,8 +128,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   }),
 );
 
-/** \`SUM{block}_0\` … 3 += Σ_row weight[row, key] · NAME[row], for the invocation's keys 4 key_y … 4 key_y + 3 and channels
- *  64 block + 4 key_x … + 3. The weights are in \`row_part\`; 16 rows of 64 channels pass through \`key_part\` at a time. */
+/** `SUM{block}_0` … 3 += Σ_row weight[row, key] · NAME[row], for the invocation's keys 4 key_y … 4 key_y + 3 and channels
+ *  64 block + 4 key_x … + 3. The weights are in `row_part`; 16 rows of 64 channels pass through `key_part` at a time. */
 const sumsOverRows = (blocks: number, name: string, sum: string): string =>
   each(
     blocks,

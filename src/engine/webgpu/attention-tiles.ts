@@ -134,7 +134,7 @@ export function formed(make: (form: Form) => Program): (width: number) => Progra
 export const rowsType = ({ vectors }: Form): string => (vectors ? 'array<vec4<f32>>' : 'array<f32>');
 
 /** `take_NAME(row, channel)`: four channels of a row, 0 past its end. */
-const take = ({ vectors }: Form, name: string): string => /* wgsl */ `
+export const take = ({ vectors }: Form, name: string): string => /* wgsl */ `
 fn take_${name}(row: u32, channel: u32) -> vec4<f32> {
   var value = vec4<f32>();
   ${
@@ -246,7 +246,8 @@ fn first_query_tile(key_tile: u32) -> u32 {
   return (max(reach, parameters.keys) - parameters.keys) * parameters.ratio / ${TILE_ROWS};
 }`;
 
-/** INTO0 … INTO3: products of the invocation's four rows of `rows` with its four keys of `keys`, over all channels.
+/** INTO0 … INTO3: products of the invocation's four rows of `rows` with its four keys of `keys`, added up over each 32 channels,
+ *  then over those sums, which keeps twice the digits of one long sum.
  *  Takes `pair`, `tile` (of keys), `lane`, `x` and `y`. */
 export const products = ({ chunks }: Form, rows: string, keys: string, into: string): string => /* wgsl */ `
   ${each(4, i => `var ${into}${i} = vec4<f32>();`)}
@@ -255,16 +256,18 @@ export const products = ({ chunks }: Form, rows: string, keys: string, into: str
     stage_${rows}(chunk, lane);
     stage_${keys}(chunk, pair, tile, lane);
     workgroupBarrier();
+    ${each(4, i => `var part${i} = vec4<f32>();`)}
     for (var c = 0u; c < 8; c++) {
       ${each(4, j => `let key${j} = key_part[(${8 * j} + x) * 9 + c];`)}
       ${each(4, i => {
         const term = (c: string) => `fma(vec4(row.${c}), vec4(key0.${c}, key1.${c}, key2.${c}, key3.${c}), `;
         return `{
         let row = row_part[(${16 * i} + y) * 9 + c];
-        ${into}${i} = ${[...'wzyx'].map(term).join('')}${into}${i}))));
+        part${i} = ${[...'wzyx'].map(term).join('')}part${i}))));
       }`;
       })}
     }
+    ${each(4, i => `${into}${i} += part${i};`)}
   }`;
 
 /** SUM{chunk}_0 … 3 = SUM ⊙ keep + Σ_key weight[row, key] · NAME[key], for the invocation's four rows and channels 4 x … 4 x + 3

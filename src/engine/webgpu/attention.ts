@@ -4,6 +4,7 @@
 // score and 1 / Σ e^(score − largest), 0 where a row sees nothing).
 
 import type { AttentionAttributes } from '../fast/attention.ts';
+import { attendFew } from './attention-few.ts';
 import {
   each,
   type Form,
@@ -23,6 +24,9 @@ import {
 import { type Gpu, registerGpu } from './gpu.ts';
 import type { Program } from './program.ts';
 
+/** Queries of a sequence that are not worth a tile. */
+const FEW = 16;
+
 /** Largest and Σ of what the eight invocations of a row hold, through workgroup memory. */
 const ROW_OF_EIGHT = /* wgsl */ `
 var<workgroup> eighths: array<f32, 512>;
@@ -37,7 +41,7 @@ fn sum_of_row(row: u32) -> f32 {
          ((eighths[at + 4] + eighths[at + 5]) + (eighths[at + 6] + eighths[at + 7]));
 }`;
 
-/** A tile of scores becomes weights e^(score − largest) in \`row_part\`; what was gathered before is to be multiplied by keep. */
+/** A tile of scores becomes weights e^(score − largest) in `row_part`; what was gathered before is to be multiplied by keep. */
 const RUNNING_SOFTMAX = /* wgsl */ `
   let key = tile * 32 + 4 * x;
   let segments = segments_of_keys(pair, key);
@@ -121,6 +125,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 registerGpu<AttentionAttributes>('MoeAttention', (gpu: Gpu, { q, k, v }, attributes) => {
   const [batch, queries, heads, width] = q.shape;
   const [out, statistics] = [gpu.allocate(q.shape), gpu.allocate([batch, queries, heads, 2])];
+  if (queries <= FEW) {
+    attendFew(gpu, [q, k, v], [out, statistics], attributes);
+    return [out, statistics];
+  }
   const sizes = tileSizes(q, k);
   const workgroups = sizes.query_tiles * batch * sizes.groups;
   withPlan(gpu, sizes, attributes, plan =>
