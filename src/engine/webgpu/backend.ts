@@ -1,6 +1,7 @@
 // The tfjs backend `webgpu`: tfjs's own WebGPU backend with our WGSL kernels beside its, on a device that we opened.
 
 import { tf } from '../tf.ts';
+import { replaceAddN } from './add-n.ts';
 import { type OpenDevice, openDevice } from './device.ts';
 import { type FailureLog, watchDevice } from './failure.ts';
 import './register.ts';
@@ -17,6 +18,7 @@ async function open(): Promise<OpenDevice> {
   const open = await openDevice();
   const failures = watchDevice(open.device);
   const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
+  replaceAddN();
   tf.removeBackend('webgpu'); // the package registers one that opens a device of its own
   const backend = new WebGPUBackend(open.device, open.info);
   readWithChecks(backend, failures);
