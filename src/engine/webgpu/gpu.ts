@@ -46,6 +46,8 @@ export const MOST_WORKGROUPS = 65535;
 export class Gpu {
   readonly backend: TfjsBackend;
   private readonly compiled = new Map<string, Compiled>();
+  /** As `compiled`, by the value itself: the source is too long to be looked up at each run. */
+  private readonly known = new WeakMap<Program, Compiled>();
   private readonly nothing: GPUBuffer;
 
   constructor(backend: TfjsBackend) {
@@ -147,9 +149,16 @@ export class Gpu {
   }
 
   private compile(program: Program): Compiled {
-    const key = program.code + JSON.stringify(program.constants ?? {});
-    const known = this.compiled.get(key);
+    const known = this.known.get(program);
     if (known) return known;
+    const key = program.code + JSON.stringify(program.constants ?? {});
+    const made = this.compiled.get(key) ?? this.make(program);
+    this.compiled.set(key, made);
+    this.known.set(program, made);
+    return made;
+  }
+
+  private make(program: Program): Compiled {
     const { device } = this;
     const own = interfaceOf(program);
     const entries = own.bindings.map((type, binding) => {
@@ -165,9 +174,7 @@ export class Gpu {
         constants: program.constants,
       },
     });
-    const made = { ...own, pipeline, layout };
-    this.compiled.set(key, made);
-    return made;
+    return { ...own, pipeline, layout };
   }
 }
 
