@@ -1,7 +1,7 @@
 // What is measured: the models of the benchmark, the same in bench/torch_baseline.py. Sizes and nothing else.
 // Shapes: B sequences of S positions, D width, F feed-forward width, E experts of width X, k per token, V vocabulary.
 import { type Config, configSchema } from '../config/schema.ts';
-import { type ModelSpec, modelSpec, type TensorSpec, tensorSpecs } from '../model/spec.ts';
+import { type ModelSpec, modelSpec, qwen2Decoder, type TensorSpec, tensorSpecs } from '../model/spec.ts';
 
 export interface Shape {
   layers: number;
@@ -124,15 +124,12 @@ const LANGUAGE = { code: 'en', name: 'English', script: 'Latn' };
 
 export const benchSpec = (shape: Shape): ModelSpec => {
   const { model, router } = benchConfig(shape);
-  return modelSpec(model, router, { numExperts: shape.experts }, shape.vocabulary);
+  const decoder = { ...qwen2Decoder(model), moe_intermediate_size: shape.expertWidth };
+  return modelSpec(model, router, { numExperts: shape.experts }, shape.vocabulary, false, decoder);
 };
 
-/** Every tensor of the model. Experts have their own width, where a checkpoint's have that of the dense layers. */
-export function benchTensors(shape: Shape): TensorSpec[] {
-  const spec = benchSpec(shape);
-  const narrow = new Map(tensorSpecs({ ...spec, intermediate_size: shape.expertWidth }).map(t => [t.name, t]));
-  return tensorSpecs(spec).map(tensor => (tensor.role === 'expert' ? narrow.get(tensor.name)! : tensor));
-}
+/** Every tensor of the model. */
+export const benchTensors = (shape: Shape): TensorSpec[] => tensorSpecs(benchSpec(shape));
 
 export const sizeOf = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
 

@@ -2,15 +2,16 @@
 
 import { readFileSync } from 'node:fs';
 import type { FamilyMap } from '../config/families.ts';
+import type { ModelSettings } from '../config/schema.ts';
 import type { Language } from '../data/types.ts';
 import { UserError } from '../errors.ts';
-import type { ModelSpec } from './spec.ts';
+import { type DecoderSpec, type ModelSpec, qwen2Decoder } from './spec.ts';
 
 export const MODEL_TYPE = 'language_family_moe';
 
 /** Everything needed to rebuild the model and name its experts; the run's own settings stay in config.yaml. */
 export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Record<string, unknown> {
-  const { layers, numExperts, router, ...rest } = spec;
+  const { layers, numExperts, router, decoder, ...rest } = spec;
   return {
     architectures: ['LanguageFamilyMoeForCausalLM'],
     model_type: MODEL_TYPE,
@@ -22,7 +23,7 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
     pad_token_id: eosId,
     decoder_sparse_step: 1,
     mlp_only_layers: layers.flatMap((kind, i) => (kind === 'dense' ? [i] : [])),
-    moe_intermediate_size: spec.intermediate_size,
+    ...decoder,
     num_experts: numExperts,
     router,
     expert_names: map.expertNames,
@@ -33,7 +34,7 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
 type Kind = 'number' | 'boolean' | 'object' | 'list' | 'number or null';
 
 /** Keys of ModelSpec that config.json has under the same name. */
-const SAME: Record<Exclude<keyof ModelSpec, 'layers' | 'numExperts'>, Kind> = {
+const SAME: Record<Exclude<keyof ModelSpec, 'layers' | 'numExperts' | 'decoder'>, Kind> = {
   hidden_size: 'number',
   intermediate_size: 'number',
   num_hidden_layers: 'number',
@@ -77,13 +78,16 @@ export function fromConfigJson(
     ...Object.fromEntries(Object.keys(SAME).map(key => [key, json[key]])),
     numExperts: json.num_experts,
     layers: Array.from({ length: json.num_hidden_layers as number }, (_, i) => (dense.has(i) ? 'dense' : 'moe')),
-  } as ModelSpec;
+  } as Omit<ModelSpec, 'decoder'>;
+  // Checkpoints of version 0.1 have none of these keys: they are all Qwen2's.
+  const usual = qwen2Decoder(spec as unknown as ModelSettings);
+  const decoder = Object.fromEntries(Object.entries(usual).map(([key, value]) => [key, json[key] ?? value]));
   const map = {
     languages: json.languages as Language[],
     numExperts: json.num_experts as number,
     expertNames: json.expert_names as string[],
   };
-  return { spec, map };
+  return { spec: { ...spec, decoder: decoder as unknown as DecoderSpec }, map };
 }
 
 function isOf(kind: Kind, value: unknown): boolean {

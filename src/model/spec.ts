@@ -9,7 +9,49 @@ export interface ModelSpec extends Omit<ModelSettings, 'moe_layers' | 'vocab_siz
   layers: LayerKind[];
   numExperts: number;
   router: RouterSettings;
+  decoder: DecoderSpec;
 }
+
+/** What tells published decoders apart. Hugging Face's names where it has them. */
+export interface DecoderSpec {
+  /** d; queries are H · d wide, which need not be D. */
+  head_dim: number;
+  /** Biases of the query, key and value projections, and of the output projection. */
+  qkv_bias: boolean;
+  o_bias: boolean;
+  /** RMSNorm of queries and keys before they turn: of each head (Qwen3) or of the whole projection (OLMoE). */
+  qk_norm: 'none' | 'head' | 'width';
+  /** Queries, keys and values are limited to ± this (OLMoE). */
+  clip_qkv: number | null;
+  /** How many positions each layer sees back, its own included; null is all. */
+  window_L: (number | null)[];
+  rope_scaling: RopeScaling | null;
+  moe_intermediate_size: number;
+  shared_expert_intermediate_size: number;
+}
+
+/** How rotary frequencies are stretched for longer texts. */
+export interface RopeScaling {
+  rope_type: 'linear' | 'llama3';
+  factor: number;
+  /** llama3 only: wavelengths beyond original / low are stretched, below original / high are kept, and between them mixed. */
+  low_freq_factor: number;
+  high_freq_factor: number;
+  original_max_position_embeddings: number;
+}
+
+/** Qwen2, the decoder that this program trains from scratch. */
+export const qwen2Decoder = (settings: ModelSettings): DecoderSpec => ({
+  head_dim: settings.hidden_size / settings.num_attention_heads,
+  qkv_bias: true,
+  o_bias: false,
+  qk_norm: 'none',
+  clip_qkv: null,
+  window_L: Array.from({ length: settings.num_hidden_layers }, () => null),
+  rope_scaling: null,
+  moe_intermediate_size: settings.intermediate_size,
+  shared_expert_intermediate_size: settings.intermediate_size,
+});
 
 export interface TensorSpec {
   name: string;
@@ -24,33 +66,40 @@ export function modelSpec(
   map: Pick<FamilyMap, 'numExperts'>,
   vocabSize: number,
   dense = false,
+  decoder = qwen2Decoder(settings),
 ): ModelSpec {
   const { moe_layers, vocab_size: _, ...rest } = settings;
   const layers = planLayers(dense ? 'none' : moe_layers, settings.num_hidden_layers);
   if ('error' in layers) throw new RangeError(layers.error);
-  return { ...rest, router, layers, numExperts: map.numExperts, vocab_size: vocabSize };
+  return { ...rest, router, layers, numExperts: map.numExperts, vocab_size: vocabSize, decoder };
 }
 
 /** Every trainable tensor in the order of the checkpoint. */
 export function tensorSpecs(spec: ModelSpec): TensorSpec[] {
   const { hidden_size: D, vocab_size: V } = spec;
-  const headWidth = D / spec.num_attention_heads;
-  const kv = spec.num_key_value_heads * headWidth;
+  const { head_dim, qkv_bias, o_bias, qk_norm } = spec.decoder;
+  const [q, kv] = [spec.num_attention_heads * head_dim, spec.num_key_value_heads * head_dim];
   const out: TensorSpec[] = [{ name: 'model.embed_tokens.weight', shape: [V, D], role: 'embedding' }];
   spec.layers.forEach((kind, i) => {
     const at = `model.layers.${i}`;
     out.push({ name: `${at}.input_layernorm.weight`, shape: [D], role: 'norm' });
     for (const [name, width] of [
-      ['q', D],
+      ['q', q],
       ['k', kv],
       ['v', kv],
     ] as const) {
       out.push({ name: `${at}.self_attn.${name}_proj.weight`, shape: [width, D], role: 'matrix' });
-      out.push({ name: `${at}.self_attn.${name}_proj.bias`, shape: [width], role: 'bias' });
+      if (qkv_bias) out.push({ name: `${at}.self_attn.${name}_proj.bias`, shape: [width], role: 'bias' });
     }
-    out.push({ name: `${at}.self_attn.o_proj.weight`, shape: [D, D], role: 'matrix' });
+    out.push({ name: `${at}.self_attn.o_proj.weight`, shape: [D, q], role: 'matrix' });
+    if (o_bias) out.push({ name: `${at}.self_attn.o_proj.bias`, shape: [D], role: 'bias' });
+    if (qk_norm !== 'none') {
+      const [ofQ, ofK] = qk_norm === 'head' ? [head_dim, head_dim] : [q, kv];
+      out.push({ name: `${at}.self_attn.q_norm.weight`, shape: [ofQ], role: 'norm' });
+      out.push({ name: `${at}.self_attn.k_norm.weight`, shape: [ofK], role: 'norm' });
+    }
     out.push({ name: `${at}.post_attention_layernorm.weight`, shape: [D], role: 'norm' });
-    if (kind === 'dense') out.push(...ffnSpecs(`${at}.mlp`, spec, 'matrix'));
+    if (kind === 'dense') out.push(...ffnSpecs(`${at}.mlp`, D, spec.intermediate_size, 'matrix'));
     else out.push(...moeSpecs(`${at}.mlp`, spec));
   });
   out.push({ name: 'model.norm.weight', shape: [D], role: 'norm' });
@@ -59,18 +108,19 @@ export function tensorSpecs(spec: ModelSpec): TensorSpec[] {
 }
 
 function moeSpecs(at: string, spec: ModelSpec): TensorSpec[] {
-  const { hidden_size: D, numExperts: E } = spec;
+  const { hidden_size: D, numExperts: E, decoder } = spec;
   const out: TensorSpec[] = [{ name: `${at}.gate.weight`, shape: [E, D], role: 'router' }];
-  for (let e = 0; e < E; e++) out.push(...ffnSpecs(`${at}.experts.${e}`, spec, 'expert'));
+  for (let e = 0; e < E; e++) {
+    out.push(...ffnSpecs(`${at}.experts.${e}`, D, decoder.moe_intermediate_size, 'expert'));
+  }
   if (spec.shared_expert) {
-    out.push(...ffnSpecs(`${at}.shared_expert`, spec, 'shared'));
+    out.push(...ffnSpecs(`${at}.shared_expert`, D, decoder.shared_expert_intermediate_size, 'shared'));
     out.push({ name: `${at}.shared_expert_gate.weight`, shape: [1, D], role: 'router' });
   }
   return out;
 }
 
-function ffnSpecs(at: string, spec: ModelSpec, role: TensorSpec['role']): TensorSpec[] {
-  const { hidden_size: D, intermediate_size: F } = spec;
+function ffnSpecs(at: string, D: number, F: number, role: TensorSpec['role']): TensorSpec[] {
   return [
     { name: `${at}.gate_proj.weight`, shape: [F, D], role },
     { name: `${at}.up_proj.weight`, shape: [F, D], role },

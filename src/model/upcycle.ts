@@ -19,7 +19,8 @@ export function upcycleTensors(
   sparse: ModelSpec,
   { noise, router, normal }: UpcycleOptions,
 ): Map<string, HostTensor> {
-  const { hidden_size: D, intermediate_size: F, numExperts: E, router: settings } = sparse;
+  const { hidden_size: D, numExperts: E, router: settings, decoder } = sparse;
+  const F = decoder.moe_intermediate_size;
   const out = new Map(dense);
   sparse.layers.forEach((kind, layer) => {
     if (kind === 'dense') return;

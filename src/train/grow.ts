@@ -46,7 +46,7 @@ export async function growExperts(
   rng: Rng,
 ): Promise<Growth> {
   const { noise } = config.upcycle;
-  const spec = modelSpec(config.model, config.router, map, dense.spec.vocab_size);
+  const spec = modelSpec(config.model, config.router, map, dense.spec.vocab_size, false, dense.spec.decoder);
   const init = await routerInit(dense, spec, () => inputsOf(config, map, sample));
   const normal = () => rng.gaussian();
   const from = await hostTensors(dense);
