@@ -5,17 +5,21 @@
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import {
+  CHUNK,
   each,
   type Form,
   formed,
+  HIDDEN,
   products,
   put,
   rowsType,
   stageKeys,
   stageRows,
   sumsOverKeys,
+  TILE_KEYS,
   TILE_LANES,
   TILES,
+  take,
   tileSizes,
   withPlan,
 } from './attention-tiles.ts';
@@ -24,41 +28,47 @@ import { WORKGROUP_INDEX } from './parts.ts';
 import type { Program } from './program.ts';
 
 /** For each row: largest score, 1 / Σ e^(score − largest), Σ_c dy out. The last is added up as dp is: equal for a lone key. */
-const rowNumbers: Program = {
-  name: 'rows of the gradient of attention',
-  code: /* wgsl */ `
+const rowNumbers = formed(
+  (form: Form): Program => ({
+    name: 'rows of the gradient of attention',
+    code: /* wgsl */ `
 struct Parameters { rows: u32, width: u32 }
-@group(0) @binding(0) var<storage, read> out: array<f32>;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read> out: ${rowsType(form)};
+@group(0) @binding(1) var<storage, read> gradient: ${rowsType(form)};
 @group(0) @binding(2) var<storage, read> statistics: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read_write> numbers: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> parameters: Parameters;
 ${WORKGROUP_INDEX}
+${take(form, 'out')}
+${take(form, 'gradient')}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let row = workgroup_index(id, count) * 64 + lane;
   if (row >= parameters.rows) { return; }
   var mean = 0.0;
-  for (var chunk = 0u; chunk < parameters.width; chunk += 32) {
+  for (var chunk = 0u; chunk < ${form.chunks}; chunk++) {
     var part = 0.0;
-    for (var c = chunk; c < min(chunk + 32, parameters.width); c++) {
-      part = fma(gradient[row * parameters.width + c], out[row * parameters.width + c], part);
+    for (var c = 0u; c < 8; c++) {
+      let a = take_gradient(row, ${CHUNK} * chunk + 4 * c);
+      let b = take_out(row, ${CHUNK} * chunk + 4 * c);
+      part = fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, part))));
     }
     mean += part;
   }
   numbers[row] = vec4(statistics[row], mean, 0);
 }`,
-};
+  }),
+);
 
 /** WEIGHT0 … 3 and SLOPE0 … 3 of a tile: p and ds. Takes score0 … 3, d_weight0 … 3, view0 … 3 and number0 … 3. */
 const WEIGHTS_AND_SLOPES = /* wgsl */ `
-  let key = tile * 32 + 4 * x;
+  let key = tile * ${TILE_KEYS} + 4 * x;
   let segments = segments_of_keys(pair, key);
   ${each(
     4,
-    i => `let weight${i} = select(vec4(0.0), exp(score${i} * parameters.scale - number${i}.x) * number${i}.y,
-                       visible(view${i}, key, segments));
+    i => `score${i} = select(vec4(${HIDDEN}), score${i} * parameters.scale, visible(view${i}, key, segments));
+  let weight${i} = exp(score${i} - number${i}.x) * number${i}.y;
   let slope${i} = weight${i} * (d_weight${i} - number${i}.z);`,
   )}`;
 
@@ -181,7 +191,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   ${each(blocks, block => each(4, j => `var sum_k${block}_${j} = vec4<f32>();\n  var sum_v${block}_${j} = vec4<f32>();`))}
   for (var query_tile = first_query_tile(tile); query_tile < parameters.query_tiles; query_tile++) {
     if (apart(pair, query_tile, tile)) { continue; }
-    workgroupBarrier();
     find_places(pair, query_tile, lane);
     ${products(form, 'q', 'k', 'score')}
     ${products(form, 'gradient', 'v', 'd_weight')}
@@ -201,7 +210,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   ${each(
     4,
     j => `{
-    let key = tile * 32 + 4 * key_y + ${j};
+    let key = tile * ${TILE_KEYS} + 4 * key_y + ${j};
     if (key < parameters.keys) {
       ${each(
         blocks,
@@ -222,7 +231,7 @@ registerGpu<AttentionAttributes>('MoeAttentionGrad', (gpu, inputs, attributes) =
   const sizes = tileSizes(q, k);
   const rows = batch * queries * heads;
   const numbers = gpu.allocate([rows, 4]);
-  gpu.run(rowNumbers, [out, gradient, statistics, numbers], { rows, width }, Math.ceil(rows / 64));
+  gpu.run(rowNumbers(width), [out, gradient, statistics, numbers], { rows, width }, Math.ceil(rows / 64));
   withPlan(gpu, sizes, attributes, plan => {
     const read = [q, k, v, gradient, numbers, plan];
     const pairs = batch * sizes.groups;

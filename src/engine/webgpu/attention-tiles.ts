@@ -12,8 +12,8 @@ import type { Program } from './program.ts';
 
 export const TILE_LANES = 128;
 const TILE_ROWS = 64;
-const TILE_KEYS = 32;
-const CHUNK = 32;
+export const TILE_KEYS = 32;
+export const CHUNK = 32;
 
 /** Score of a key that a row may not see: finite, as WGSL knows no infinity. */
 export const HIDDEN = '-1e30';
@@ -271,12 +271,12 @@ export const products = ({ chunks }: Form, rows: string, keys: string, into: str
   }`;
 
 /** SUM{chunk}_0 … 3 = SUM ⊙ keep + Σ_key weight[row, key] · NAME[key], for the invocation's four rows and channels 4 x … 4 x + 3
- *  of each chunk. The weights are in `row_part`. Takes what `products` takes. */
+ *  of each chunk. The weights are in `row_part`, and a barrier stands before they were written. Takes what `products` takes. */
 export const sumsOverKeys = ({ chunks }: Form, name: string, sum: string, keep: (i: number) => string): string =>
   each(
     chunks,
     chunk => /* wgsl */ `
-  workgroupBarrier();
+  ${chunk === 0 ? '' : 'workgroupBarrier();'}
   stage_${name}(${chunk}, pair, tile, lane);
   workgroupBarrier();
   {

@@ -16,6 +16,7 @@ import {
   stageKeys,
   stageRows,
   sumsOverKeys,
+  TILE_KEYS,
   TILE_LANES,
   TILES,
   tileSizes,
@@ -27,39 +28,40 @@ import type { Program } from './program.ts';
 /** Queries of a sequence that are not worth a tile. */
 const FEW = 16;
 
-/** Largest and Σ of what the eight invocations of a row hold, through workgroup memory. */
-const ROW_OF_EIGHT = /* wgsl */ `
-var<workgroup> eighths: array<f32, 512>;
-fn largest_of_row(row: u32) -> f32 {
-  var value = eighths[8 * row];
-  for (var i = 1u; i < 8; i++) { value = max(value, eighths[8 * row + i]); }
+/** Largest and Σ of what the eight invocations of a row hold, through workgroup memory: a vector for their four rows. */
+const EIGHT_OF_A_ROW = /* wgsl */ `
+var<workgroup> eighths: array<vec4<f32>, ${TILE_LANES}>;
+fn largest_of_rows(y: u32) -> vec4<f32> {
+  var value = eighths[8 * y];
+  for (var i = 1u; i < 8; i++) { value = max(value, eighths[8 * y + i]); }
   return value;
 }
-fn sum_of_row(row: u32) -> f32 {
-  let at = 8 * row;
+fn sum_of_rows(y: u32) -> vec4<f32> {
+  let at = 8 * y;
   return ((eighths[at] + eighths[at + 1]) + (eighths[at + 2] + eighths[at + 3])) +
          ((eighths[at + 4] + eighths[at + 5]) + (eighths[at + 6] + eighths[at + 7]));
-}`;
+}
+fn largest_of(value: vec4<f32>) -> f32 { return max(max(value.x, value.y), max(value.z, value.w)); }
+fn sum_of(value: vec4<f32>) -> f32 { return (value.x + value.y) + (value.z + value.w); }`;
 
-/** A tile of scores becomes weights e^(score − largest) in `row_part`; what was gathered before is to be multiplied by keep. */
+const fourRows = (code: (i: number) => string): string => `vec4(${[0, 1, 2, 3].map(code).join(', ')})`;
+
+/** A tile of scores becomes weights e^(score − largest) in `row_part`; what was gathered before is to be multiplied by `keep`. */
 const RUNNING_SOFTMAX = /* wgsl */ `
-  let key = tile * 32 + 4 * x;
+  let key = tile * ${TILE_KEYS} + 4 * x;
   let segments = segments_of_keys(pair, key);
-  ${each(
-    4,
-    i => `score${i} = select(vec4(${HIDDEN}), score${i} * parameters.scale, visible(view${i}, key, segments));
-  eighths[8 * (${16 * i} + y) + x] = max(max(score${i}.x, score${i}.y), max(score${i}.z, score${i}.w));`,
-  )}
+  ${each(4, i => `score${i} = select(vec4(${HIDDEN}), score${i} * parameters.scale, visible(view${i}, key, segments));`)}
+  eighths[lane] = ${fourRows(i => `largest_of(score${i})`)};
   workgroupBarrier();
+  let before = largest;
+  largest = max(largest, largest_of_rows(y));
+  let keep = select(exp(before - largest), vec4(1.0), before == largest);
   ${each(
     4,
-    i => `let before${i} = largest${i};
-  largest${i} = max(largest${i}, largest_of_row(${16 * i} + y));
-  let keep${i} = select(exp(before${i} - largest${i}), 1.0, before${i} == largest${i});
-  let weight${i} = select(vec4(0.0), exp(score${i} - largest${i}), score${i} > vec4(${HIDDEN}));
-  total${i} = fma(total${i}, keep${i}, (weight${i}.x + weight${i}.y) + (weight${i}.z + weight${i}.w));
+    i => `let weight${i} = select(vec4(0.0), exp(score${i} - largest[${i}]), score${i} > vec4(${HIDDEN}));
   row_part[(${16 * i} + y) * 9 + x] = weight${i};`,
-  )}`;
+  )}
+  total = fma(total, keep, ${fourRows(i => `sum_of(weight${i})`)});`;
 
 const forward = formed(
   (form: Form): Program => ({
@@ -73,7 +75,7 @@ const forward = formed(
 @group(0) @binding(5) var<storage, read_write> statistics: array<vec2<f32>>;
 @group(0) @binding(6) var<uniform> parameters: Parameters;
 ${TILES}
-${ROW_OF_EIGHT}
+${EIGHT_OF_A_ROW}
 ${stageRows(form, 'q')}
 ${stageKeys(form, 'k')}
 ${stageKeys(form, 'v')}
@@ -92,29 +94,29 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   ${each(
     4,
     i => `let view${i} = view_of(pair, query_tile, ${16 * i} + y);
-  var largest${i} = f32(${HIDDEN});
-  var total${i} = 0.0;
   ${each(form.chunks, chunk => `var sum${chunk}_${i} = vec4<f32>();`)}`,
   )}
+  var largest = vec4<f32>(${HIDDEN});
+  var total = vec4<f32>();
   let end = key_tiles_seen(query_tile);
   for (var tile = 0u; tile < end; tile++) {
     if (apart(pair, query_tile, tile)) { continue; }
     ${products(form, 'q', 'k', 'score')}
     ${RUNNING_SOFTMAX}
-    ${sumsOverKeys(form, 'v', 'sum', i => `keep${i}`)}
+    ${sumsOverKeys(form, 'v', 'sum', i => `keep[${i}]`)}
   }
   workgroupBarrier();
-  ${each(4, i => `eighths[8 * (${16 * i} + y) + x] = total${i};`)}
+  eighths[lane] = total;
   workgroupBarrier();
+  total = sum_of_rows(y);
+  let share = select(vec4(0.0), 1 / total, total > vec4(0.0));
   ${each(
     4,
     i => `{
     let row = place[${16 * i} + y];
-    let total = sum_of_row(${16 * i} + y);
-    let share = select(0.0, 1 / total, total > 0);
     if (row != NOWHERE) {
-      ${each(form.chunks, chunk => `put_out(row, ${32 * chunk} + 4 * x, sum${chunk}_${i} * share);`)}
-      if (x == 0) { statistics[row] = vec2(largest${i}, share); }
+      ${each(form.chunks, chunk => `put_out(row, ${32 * chunk} + 4 * x, sum${chunk}_${i} * share[${i}]);`)}
+      if (x == 0) { statistics[row] = vec2(largest[${i}], share[${i}]); }
     }
   }`,
   )}
