@@ -4,6 +4,7 @@ import { tf } from '../tf.ts';
 import { replaceAddN } from './add-n.ts';
 import { type OpenDevice, openDevice } from './device.ts';
 import { type FailureLog, watchDevice } from './failure.ts';
+import type { TensorData } from './gpu.ts';
 import './register.ts';
 
 let opened: Promise<OpenDevice> | undefined;
@@ -28,13 +29,17 @@ async function open(): Promise<OpenDevice> {
 
 type Backend = InstanceType<Awaited<typeof import('@tensorflow/tfjs-backend-webgpu')>['WebGPUBackend']>;
 
-/** Reads throw what failed on the device before them, and never wait where nothing can be waited for. */
+/** Reads throw what failed on the device before them, and never wait where nothing can be waited for. What tfjs keeps of a
+ *  read is dropped where a kernel has changed the tensor meanwhile. */
 function readWithChecks(backend: Backend, failures: FailureLog): void {
   const read = backend.read.bind(backend);
   backend.read = async dataId => {
+    const data = backend.tensorMap.get(dataId) as TensorData;
+    const { writes } = data;
     try {
       return await failures.race(read(dataId));
     } finally {
+      if (data.writes !== writes) data.values = null;
       failures.check();
     }
   };

@@ -5,9 +5,12 @@ import type { Integers } from '../integers.ts';
 import { type TensorInfo, tf } from '../tf.ts';
 import { type Interface, interfaceOf, type Program, packParameters } from './program.ts';
 
-interface TensorData {
+export interface TensorData {
+  /** What was last read, kept on the host. */
   values: unknown;
   resource?: GPUBuffer | null;
+  /** How often a kernel has changed it. */
+  writes?: number;
 }
 
 /** The part of tfjs's WebGPUBackend that is used here. */
@@ -136,7 +139,10 @@ export class Gpu {
     this.backend.uploadToGPU(dataId);
     this.backend.commandQueueOwnedIds.add(dataId);
     const data = this.backend.tensorMap.get(dataId);
-    if (written) data.values = null; // else a read would answer with what was there before
+    if (written) {
+      data.values = null; // else a read would answer with what was there before
+      data.writes = (data.writes ?? 0) + 1;
+    }
     return data.resource!;
   }
 

@@ -258,6 +258,17 @@ describe.runIf(webgpuHere.works)('WGSL', () => {
     expect(results[0]).not.toEqual(start);
   });
 
+  it('AdamW while its parameter is being read: that read has the old values, the next one the new', async () => {
+    const [theta, m, v] = tf.tidy(() => [1, 0, 0].map(value => tf.variable(tf.fill([5], value))));
+    const gradient = tf.ones([5]);
+    const hyper = { learningRate: 0.5, beta1: 0.9, beta2: 0.9, epsilon: 0, weightDecay: 0, step: 1 };
+    const begun = theta.data();
+    adamw(theta, gradient, m, v, hyper);
+    expect([...(await begun)]).toEqual([1, 1, 1, 1, 1]);
+    expectClose('after', await theta.data(), [0.5, 0.5, 0.5, 0.5, 0.5], TOLERANCE);
+    tf.dispose([theta, m, v, gradient]);
+  });
+
   it('AdamW lets moments end at 0 instead of at subnormal numbers', async () => {
     const tiny = Float32Array.of(1.3e-38, -1.3e-38, 2e-38);
     const variables = tf.tidy(() => [tf.zeros([3]), tf.tensor1d(tiny), tf.tensor1d(tiny)].map(x => tf.variable(x)));
