@@ -58,7 +58,7 @@ fn chosen_key(bits: u32, e: u32) -> u32 {
 }`;
 
 const INTERFACE = /* wgsl */ `
-struct Parameters { tokens: u32, choices: u32, softmax: u32, biased: u32, known: u32, forced: u32, hint: f32 }
+struct Parameters { tokens: u32, experts: u32, choices: u32, softmax: u32, biased: u32, known: u32, forced: u32, hint: f32 }
 @group(0) @binding(0) var<storage, read> logits: array<u32>;
 @group(0) @binding(1) var<storage, read> languages: array<i32>;
 @group(0) @binding(2) var<storage, read> bias: array<u32>;
@@ -75,7 +75,7 @@ fn language_of(token: u32) -> u32 {
 
 /** An invocation per token. The k best so far are kept in registers, each new score sinks to its place as in top-k.ts. */
 export function selectFew(experts: number, k: number) {
-  const stride = experts | 1; // odd, so that invocations reach different banks
+  const stride = experts <= 8 ? 9 : FEW_EXPERTS + 1; // odd, so that invocations reach different banks
   const places = Array.from({ length: k }, (_, j) => j);
   // From the last place up: a score that beats the one there moves it down; one that does not stays below it.
   const rise = places.toReversed().map(
@@ -91,16 +91,16 @@ export function selectFew(experts: number, k: number) {
     name: 'choice of few experts',
     code: /* wgsl */ `
 ${INTERFACE}
-const EXPERTS = ${experts}u;
 const STRIDE = ${stride}u;
 var<workgroup> rows: array<u32, ${TOKENS_OF_GROUP * stride}>;
 @compute @workgroup_size(${TOKENS_OF_GROUP})
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
+  let experts = parameters.experts;
   let first = workgroup_index(id, count) * ${TOKENS_OF_GROUP};
-  let size = (max(parameters.tokens, first) - first) * EXPERTS;
-  for (var i = lane; i < min(size, ${TOKENS_OF_GROUP} * EXPERTS); i += ${TOKENS_OF_GROUP}) {
-    rows[i / EXPERTS * STRIDE + i % EXPERTS] = logits[first * EXPERTS + i];
+  let size = (max(parameters.tokens, first) - first) * experts;
+  for (var i = lane; i < min(size, ${TOKENS_OF_GROUP} * experts); i += ${TOKENS_OF_GROUP}) {
+    rows[i / experts * STRIDE + i % experts] = logits[first * experts + i];
   }
   workgroupBarrier();
   let token = first + lane;
@@ -108,39 +108,39 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   if (token < parameters.tokens) {
     let language = language_of(token);
     if (parameters.softmax == 1) {
-      if (language < EXPERTS) { rows[row + language] = hinted(rows[row + language], parameters.hint); }
+      if (language < experts) { rows[row + language] = hinted(rows[row + language], parameters.hint); }
       var highest = 0u;
-      for (var e = 0u; e < EXPERTS; e++) { highest = max(highest, height(rows[row + e])); }
+      for (var e = 0u; e < experts; e++) { highest = max(highest, height(rows[row + e])); }
       if (has_softmax(highest)) {
         let largest = bitcast<f32>(bits_of(highest));
         var sum = 0.0;
-        for (var e = 0u; e < EXPERTS; e++) {
+        for (var e = 0u; e < experts; e++) {
           let part = exponential(rows[row + e], largest);
           sum += part;
           rows[row + e] = bitcast<u32>(part);
         }
-        for (var e = 0u; e < EXPERTS; e++) { rows[row + e] = share_bits(bitcast<f32>(rows[row + e]), sum); }
+        for (var e = 0u; e < experts; e++) { rows[row + e] = share_bits(bitcast<f32>(rows[row + e]), sum); }
       } else {
-        for (var e = 0u; e < EXPERTS; e++) { rows[row + e] = NAN_BITS; }
+        for (var e = 0u; e < experts; e++) { rows[row + e] = NAN_BITS; }
       }
     }
 ${places.map(j => `    var key_${j} = NAN_KEY;\n    var id_${j} = 0u;`).join('\n')}
-    for (var e = 0u; e < EXPERTS; e++) {
+    for (var e = 0u; e < experts; e++) {
       let key = chosen_key(rows[row + e], e);
       var place = min(e, ${k}u);
       var rising = true;
 ${rise.join('')}
 ${places.map(j => `      if (place == ${j}) { key_${j} = key; id_${j} = e; }`).join('\n')}
     }
-    if (parameters.forced == 1 && language < EXPERTS) {
+    if (parameters.forced == 1 && language < experts) {
       if (${places.map(j => `id_${j} != language`).join(' && ')}) { id_${k - 1} = language; }
     }
 ${places.map(j => `    ids[token * ${k} + ${j}] = i32(id_${j});`).join('\n')}
   }
   if (parameters.softmax == 0) { return; }
   workgroupBarrier();
-  for (var i = lane; i < min(size, ${TOKENS_OF_GROUP} * EXPERTS); i += ${TOKENS_OF_GROUP}) {
-    probabilities[first * EXPERTS + i] = rows[i / EXPERTS * STRIDE + i % EXPERTS];
+  for (var i = lane; i < min(size, ${TOKENS_OF_GROUP} * experts); i += ${TOKENS_OF_GROUP}) {
+    probabilities[first * experts + i] = rows[i / experts * STRIDE + i % experts];
   }
 }`,
   };

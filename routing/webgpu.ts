@@ -56,6 +56,7 @@ function select(gpu: Gpu, given: TensorInfo, probabilities: TensorInfo | null, o
   const bias = selectionBias_E && gpu.backend.makeTensorInfo([experts], 'float32', selectionBias_E.slice());
   const parameters = {
     tokens,
+    experts,
     choices: k,
     softmax: Number(probabilities !== null),
     biased: Number(bias !== null),

@@ -112,7 +112,7 @@ struct Parameters { size: u32, tiles: u32, choices: u32, experts: u32, runs: u32
 ${WORKGROUP_INDEX}
 const NONE = 0xffffu;
 var<workgroup> slot_ids: array<u32, ${TILE + TILE / 16}>; // below 16 bits the expert, above them the place in the run
-var<workgroup> counters: array<u32, ${COUNTERS}>; // start at 0, as WGSL has it
+var<workgroup> counters: array<u32, ${COUNTERS}>;
 fn padded(p: u32) -> u32 { return p + p / 16; } // so that invocations reach different banks
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
@@ -124,6 +124,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     if (n < parameters.size) { own = u32(ids[n]); }
     slot_ids[padded(p)] = select(NONE, own, own < parameters.experts);
   }
+  for (var word = lane; word < parameters.runs * parameters.words; word += 64) { counters[word] = 0; }
   workgroupBarrier();
   if (lane < parameters.runs) {
     for (var p = lane * parameters.run; p < (lane + 1) * parameters.run; p++) {

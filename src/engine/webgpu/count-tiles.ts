@@ -19,12 +19,14 @@ struct Parameters { size: u32, tiles: u32, ids: u32, per_mask: u32 }
 @group(0) @binding(2) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(3) var<uniform> parameters: Parameters;
 ${WORKGROUP_INDEX}
-var<workgroup> found: array<atomic<u32>, ${MOST_IDS}>; // starts at 0, as WGSL has it
+var<workgroup> found: array<atomic<u32>, ${MOST_IDS}>;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let tile = workgroup_index(id, count);
   let end = min(parameters.size, (tile + 1) * ${TILE});
+  for (var e = lane; e < parameters.ids; e += 256) { atomicStore(&found[e], 0); }
+  workgroupBarrier();
   for (var n = tile * ${TILE} + lane; n < end; n += 256) {
     let own = u32(ids[n]);
     if (own < parameters.ids) {
