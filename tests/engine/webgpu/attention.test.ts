@@ -1,8 +1,6 @@
 // Attention in WGSL: sizes around its tiles, widths of every form, holes, padding and caches against double precision, in memory
 // that holds other numbers before; and which bits a document keeps whatever lies beside it.
 import { beforeAll, describe, expect, it } from 'vitest';
-import { attention } from '../../../src/engine/ops/attention.ts';
-import { type Tensor, type Tensor4D, tf } from '../../../src/engine/tf.ts';
 import {
   type Answer,
   bits,
@@ -21,32 +19,7 @@ import {
 } from '../attention-problems.ts';
 import { use, webgpuHere } from '../backends.ts';
 import { expectClose } from '../judge.ts';
-import { poison } from './poison.ts';
-
-type Shape = [number, number, number, number];
-
-async function solve(p: Problem): Promise<Answer> {
-  const { batch, queries, keys, heads, groups, d } = p;
-  const qShape: Shape = [batch, queries, heads, d];
-  const kShape: Shape = [batch, keys, groups, d];
-  await poison([qShape, kShape, [batch, queries, heads, 2], [batch, queries, heads, 4]]);
-  const before = tf.backend().numDataIds();
-  const inputs = [tf.tensor(p.q, qShape), tf.tensor(p.k, kShape), tf.tensor(p.v, kShape)];
-  const upstream = tf.tensor4d(p.upstream, qShape);
-  const f = (...[q, k, v]: Tensor[]) =>
-    attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, p.querySegment, p.keySegment);
-  const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
-  const read = async (tensor: Tensor) => ((await tensor.data()) as Float32Array).slice();
-  const [out, dq, dk, dv] = await Promise.all([value, ...grads].map(read));
-  tf.dispose([...inputs, upstream, value, ...grads]);
-  expect(tf.backend().numDataIds(), 'left behind').toBe(before);
-  return { out, dq, dk, dv };
-}
-
-async function expectTruth(p: Problem): Promise<void> {
-  const [answer, want] = [await solve(p), truth(p)];
-  for (const name of NAMES) expectClose(name, answer[name], want[name], name === 'out' ? 2e-6 : 1e-5);
-}
+import { expectTruth, solve } from './solve-attention.ts';
 
 describe.runIf(webgpuHere.works)('on webgpu', () => {
   beforeAll(async () => void (await use('webgpu')));
@@ -83,7 +56,7 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
       await expectTruth(problem(sizesOf(2, queries, queries + past, 2 * ratio, 2, 8), layout));
   });
 
-  it.each([4, 5, 32, 33, 64, 72])('width %i', async width => {
+  it.each([4, 5, 32, 64, 72])('width %i', async width => {
     await expectTruth(problem(sizesOf(1, 40, 70, 6, 2, width), documents));
   });
 
