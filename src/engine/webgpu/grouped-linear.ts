@@ -15,14 +15,14 @@ interface Attributes {
 registerGpu<Attributes>('MoeGroupedLinear', (gpu, inputs, { offsets_E1 }) =>
   withSegments(gpu, offsets_E1, segments => {
     const weights = weightsOf(inputs, 'w', segments.experts);
-    return [groupedRows(gpu, inputs.x, weights, segments, { transposed: true, half: inHalf(gpu) })];
+    return [groupedRows(gpu, [inputs.x], [weights], segments, { transposed: true, half: inHalf(gpu) })];
   }),
 );
 
 registerGpu<Attributes>('MoeGroupedLinearGrad', (gpu, inputs, { offsets_E1 }) =>
   withSegments(gpu, offsets_E1, segments => {
     const weights = weightsOf(inputs, 'w', segments.experts);
-    const dx = groupedRows(gpu, inputs.gradient, weights, segments, { transposed: false });
-    return [dx, ...groupedWeights(gpu, inputs.gradient, inputs.x, segments)];
+    const dx = groupedRows(gpu, [inputs.gradient], [weights], segments, { transposed: false });
+    return [dx, ...groupedWeights(gpu, [inputs.gradient], inputs.x, segments).flat()];
   }),
 );

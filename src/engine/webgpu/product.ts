@@ -9,7 +9,17 @@ import { type Gpu, registerGpu } from './gpu.ts';
 import { WORKGROUP_INDEX } from './parts.ts';
 import type { Program } from './program.ts';
 import { sumRows } from './sum-rows.ts';
-import { arrayType, SUM_BLOCK, type Tile, tileFor, tileProduct, tilesOf } from './tile-product.ts';
+import {
+  arrayType,
+  oncePerForm,
+  readLine,
+  SUM_BLOCK,
+  type Tile,
+  tileFor,
+  tileProduct,
+  tilesOf,
+  writeLine,
+} from './tile-product.ts';
 import { inBoth, perValue, VALUE } from './values.ts';
 
 /** One form of the kernel. `vectors`: whether a, b and c are bound as vectors of four numbers. */
@@ -20,25 +30,22 @@ export interface ProductForm extends ProductAttributes {
   half: boolean;
 }
 
-/** WGSL that stores (adds, unless `first`) four numbers from `column` on in a row of c, whose rows have `width` numbers. */
-export const storeRow = (c: string, vectors: boolean, row: string, width: string, value: string): string =>
-  vectors
-    ? `let at = (${row} * ${width} + column) / 4;
-  if (first) { ${c}[at] = ${value}; } else { ${c}[at] += ${value}; }`
-    : `let at = ${row} * ${width} + column;
-  for (var i = 0u; i < min(4, ${width} - column); i++) {
-    if (first) { ${c}[at + i] = ${value}[i]; } else { ${c}[at + i] += ${value}[i]; }
-  }`;
+/** WGSL: the body of `put` that stores in `name` at `at`, with `count` numbers left in the row, and adds up blocks there. */
+export const addUp = (name: string, value = 'value'): string => /* wgsl */ `
+  var sum = ${value};
+  if (!first) { sum += line_${name}(at, count); }
+  set_${name}(at, count, sum);`;
 
 /** Workgroups with id.z = i make the terms from i · span on, into the i-th C of `c`. */
-export const productProgram = ({ tile, vectors, bias, half, transposeA, transposeB }: ProductForm): Program => ({
-  name: `product ${transposeA ? 'Aᵀ' : 'A'} ${transposeB ? 'Bᵀ' : 'B'}, tiles of ${tile.rows} × ${tile.columns}`,
-  code: tileProduct({
-    tile,
-    half,
-    a: { buffers: ['a'], alongK: !transposeA, vectors: vectors.a },
-    b: { buffers: ['b'], alongK: transposeB, vectors: vectors.b },
-    declarations: /* wgsl */ `
+export const productProgram = oncePerForm(
+  ({ tile, vectors, bias, half, transposeA, transposeB }: ProductForm): Program => ({
+    name: `product ${transposeA ? 'Aᵀ' : 'A'} ${transposeB ? 'Bᵀ' : 'B'}, tiles of ${tile.rows} × ${tile.columns}`,
+    code: tileProduct({
+      tile,
+      half,
+      a: { buffers: ['a'], alongK: !transposeA, vectors: vectors.a },
+      b: { buffers: ['b'], alongK: transposeB, vectors: vectors.b },
+      declarations: /* wgsl */ `
 struct Parameters { rows: u32, columns: u32, terms: u32, span: u32 }
 @group(0) @binding(0) var<storage, read> a: ${arrayType(vectors.a)};
 @group(0) @binding(1) var<storage, read> b: ${arrayType(vectors.b)};
@@ -46,8 +53,10 @@ struct Parameters { rows: u32, columns: u32, terms: u32, span: u32 }
 ${bias ? '@group(0) @binding(3) var<storage, read> bias: array<f32>;' : ''}
 @group(0) @binding(${bias ? 4 : 3}) var<uniform> parameters: Parameters;
 var<private> copy: u32;
-${bias ? BIAS : ''}`,
-    locate: /* wgsl */ `
+${readLine('c', vectors.c)}
+${writeLine('c', vectors.c)}
+${bias ? readLine('bias', false) : ''}`,
+      locate: /* wgsl */ `
   copy = id.z * parameters.rows;
   column_first = id.x * ${tile.columns};
   column_end = parameters.columns;
@@ -57,17 +66,13 @@ ${bias ? BIAS : ''}`,
   k_end = min(parameters.terms, k_first + parameters.span);
   length_a = parameters.${transposeA ? 'rows' : 'terms'};
   length_b = parameters.${transposeB ? 'terms' : 'columns'};`,
-    put: /* wgsl */ `
-  let sum = ${bias ? 'value + select(vec4<f32>(), bias_from(column), first)' : 'value'};
-  ${storeRow('c', vectors.c, '(copy + row)', 'parameters.columns', 'sum')}`,
+      put: /* wgsl */ `
+  let at = (copy + row) * parameters.columns + column;
+  let count = parameters.columns - column;
+  ${addUp('c', bias ? 'value + select(vec4<f32>(), line_bias(column, count), first)' : 'value')}`,
+    }),
   }),
-});
-
-const BIAS = /* wgsl */ `
-fn bias_at(column: u32) -> f32 { return bias[min(column, parameters.columns - 1)]; }
-fn bias_from(column: u32) -> vec4<f32> {
-  return vec4<f32>(bias_at(column), bias_at(column + 1), bias_at(column + 2), bias_at(column + 3));
-}`;
+);
 
 /** Whether products of a forward pass are asked for in f16. Gradients are not: without scaling they are too small for it. */
 export const inHalf = (gpu: Gpu): boolean =>

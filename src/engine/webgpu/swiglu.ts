@@ -6,8 +6,8 @@ import { type Gpu, registerGpu } from './gpu.ts';
 import { WORKGROUP_INDEX } from './parts.ts';
 import { inBoth, perValue, VALUE } from './values.ts';
 
-/** `sigmoid(g)` of a number or a vector, without infinities on the way. */
-const SIGMOID = /* wgsl */ `
+/** `sigmoid(g)` of a Value, without infinities on the way. */
+export const SIGMOID = /* wgsl */ `
 fn sigmoid(g: Value) -> Value {
   let e = exp(-abs(g));
   return select(e, Value(1), g >= Value()) / (1 + e);

@@ -2,9 +2,10 @@
 // every WGSL text that a GPU would, f16 included, and runs none: there they must compile without a word. What the f16 forms compute
 // is looked at with f32 in place of f16, which SwiftShader has.
 import { describe, expect, it } from 'vitest';
-import { rowsProgram, weightsProgram } from '../../../src/engine/webgpu/grouped-product.ts';
+import { rowsKernel, rowsProgram, weightsProgram } from '../../../src/engine/webgpu/grouped-product.ts';
 import { productProgram } from '../../../src/engine/webgpu/product.ts';
 import type { Program } from '../../../src/engine/webgpu/program.ts';
+import { gatedKernel, gateGradientKernel } from '../../../src/engine/webgpu/swiglu-network.ts';
 import { TILES } from '../../../src/engine/webgpu/tile-product.ts';
 
 type Dawn = { create(options: string[]): GPU; globals: object };
@@ -50,12 +51,22 @@ describe.runIf(device).each(Object.entries(TILES))('%s tiles compile', (_name, t
 
   it.each(sides)('a grouped product, f16 %s', async half => {
     for (const vectors of threeVectors) {
-      for (const bound of [1, 5]) await compile(rowsProgram({ tile, bound, transposed: true, vectors, half }));
+      for (const bound of [1, 5]) {
+        await compile(rowsProgram(rowsKernel(1, { tile, bound, transposed: true, vectors, half })));
+      }
+      await compile(rowsProgram(rowsKernel(2, { tile, bound: 2, transposed: false, vectors, half })));
+    }
+  });
+
+  it.runIf(tile.width === 8).each(sides)('gate, up and SwiGLU, f16 %s', async half => {
+    for (const vectors of threeVectors) {
+      await compile(rowsProgram(gatedKernel({ tile, bound: 1, vectors, half })));
+      await compile(rowsProgram(gateGradientKernel({ tile, bound: 1, vectors, half })));
     }
   });
 
   it('products for the gradients of weights', async () => {
-    for (const vectors of threeVectors) await compile(weightsProgram({ tile, bound: 5, vectors }));
+    for (const vectors of threeVectors) await compile(weightsProgram({ tile, bound: 2, kinds: 2, vectors }));
   });
 });
 

@@ -297,59 +297,53 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
     const [E, used] = [counts.length, offsets[counts.length]];
     const rows = used + beyond;
     const next = generator(rows + d);
-    const [x, dy, before] = [draw(next, [rows, d]), draw(next, [rows, f]), draw(next, [rows, f])];
-    const w = counts.map(() => draw(next, [f, d]));
+    const [x, dy, more] = [draw(next, [rows, d]), draw(next, [rows, f]), draw(next, [rows, f])];
+    const [w, v] = [0, 1].map(() => counts.map(() => draw(next, [f, d])));
     const given: [Float32Array, number[]][] = [
       [x, [rows, d]],
       [dy, [rows, f]],
-      [before, [rows, f]],
-      [Float32Array.from({ length: f * f }, (_, at) => Number(at % (f + 1) === 0)), [f, f]],
-      ...w.map((values): [Float32Array, number[]] => [values, [f, d]]),
+      [more, [rows, f]],
+      ...[...w, ...v].map((values): [Float32Array, number[]] => [values, [f, d]]),
     ];
+    const outputs = [[rows, f], [rows, d], [rows, d], ...[...w, ...v].map(() => [f, d])];
     const run = (onGpu: boolean) =>
-      compute(
-        given,
-        [[rows, f], [rows, d], [rows, f], ...counts.map(() => [f, d])],
-        (gpu, [tx, tdy, start, unit, ...tw]) => {
-          const integers = onGpu ? tf.tensor1d(offsets, 'int32') : offsets;
-          const made = withSegments(gpu, integers, segments => {
-            const y = groupedRows(gpu, tx, tw, segments, { transposed: true });
-            const dx = groupedRows(gpu, tdy, tw, segments, { transposed: false });
-            const into = product(gpu, start, unit, { transposeA: false, transposeB: false });
-            const sum = groupedRows(gpu, tx, tw, segments, { transposed: true, into });
-            return [y, dx, sum, ...groupedWeights(gpu, tdy, tx, segments)];
-          });
-          if (integers instanceof tf.Tensor) integers.dispose();
-          return made;
-        },
-      );
-    const [y, dx, sum, ...dw] = await run(false);
-    expect(await run(true), 'offsets on the GPU').toEqual([y, dx, sum, ...dw]);
+      compute(given, outputs, (gpu, [tx, tdy, tmore, ...weights]) => {
+        const integers = onGpu ? tf.tensor1d(offsets, 'int32') : offsets;
+        const [tw, tv] = [weights.slice(0, E), weights.slice(E)];
+        const made = withSegments(gpu, integers, segments => [
+          groupedRows(gpu, [tx], [tw], segments, { transposed: true }),
+          groupedRows(gpu, [tdy], [tw], segments, { transposed: false }),
+          groupedRows(gpu, [tdy, tmore], [tw, tv], segments, { transposed: false }),
+          ...groupedWeights(gpu, [tdy, tmore], tx, segments).flat(),
+        ]);
+        if (integers instanceof tf.Tensor) integers.dispose();
+        return made;
+      });
+    const [y, dx, both, ...dw] = await run(false);
+    expect(await run(true), 'offsets on the GPU').toEqual([y, dx, both, ...dw]);
     counts.forEach((m, e) => {
       const of = (matrix: Float32Array, width: number) => matrix.subarray(offsets[e] * width, offsets[e + 1] * width);
-      const [ownX, ownDy] = [of(x, d), of(dy, f)];
+      const [ownX, ownDy, ownMore] = [of(x, d), of(dy, f), of(more, f)];
+      const inOut = (values: Float32Array) => (i: number, p: number) => values[i * f + p];
+      const turned = (values: Float32Array, width: number) => (i: number, p: number) => values[p * width + i];
       expectProduct(
         of(y, f),
         [m, f, d],
         (i, p) => ownX[i * d + p],
         (p, j) => w[e][j * d + p],
       );
+      expectProduct(of(dx, d), [m, d, f], inOut(ownDy), (p, j) => w[e][p * d + j]);
       expectProduct(
-        of(dx, d),
-        [m, d, f],
-        (i, p) => ownDy[i * f + p],
-        (p, j) => w[e][p * d + j],
+        of(both, d),
+        [m, d, 2 * f],
+        (i, p) => (p < f ? ownDy[i * f + p] : ownMore[i * f + p - f]),
+        (p, j) => (p < f ? w[e][p * d + j] : v[e][(p - f) * d + j]),
       );
-      expectProduct(
-        dw[e],
-        [f, d, m],
-        (i, p) => ownDy[p * f + i],
-        (p, j) => ownX[p * d + j],
-      );
+      expectProduct(dw[e], [f, d, m], turned(ownDy, f), (p, j) => ownX[p * d + j]);
+      expectProduct(dw[E + e], [f, d, m], turned(ownMore, f), (p, j) => ownX[p * d + j]);
     });
-    expect(y.subarray(used * f).every(Object.is.bind(null, 0)) && dx.subarray(used * d).every(v => v === 0)).toBe(true);
-    expect(sum).toEqual(y.map((value, i) => Math.fround(value + before[i])));
-    expect(E).toBe(dw.length);
+    const rest = [y.subarray(used * f), dx.subarray(used * d), both.subarray(used * d)];
+    for (const values of rest) expect([...values]).toEqual(Array(values.length).fill(0));
   });
 
   it.each([
