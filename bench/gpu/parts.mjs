@@ -14,14 +14,21 @@ export const read = (out, name) =>
   existsSync(join(out, `${name}.json`)) ? JSON.parse(readFileSync(join(out, `${name}.json`), 'utf8')) : null;
 
 const TEST_RUNS = [
-  { name: 'WGSL', args: ['tests/engine/webgpu'] },
+  { name: 'WGSL', args: ['--project', 'fast', 'tests/engine/webgpu', 'tests/experts/webgpu', 'tests/routing/webgpu'] },
+  { name: 'plans', args: ['--project', 'slow', 'tests/experts/webgpu'] },
   {
-    name: 'every backend',
-    args: ['-t', 'webgpu', 'tests/engine', 'tests/experts', 'tests/routing', 'tests/model', 'tests/bench'],
+    name: 'all operations',
+    args: [
+      '--project',
+      'fast',
+      '-t',
+      'webgpu',
+      ...['engine', 'experts', 'routing', 'model', 'bench'].map(room => `tests/${room}`),
+    ],
   },
 ];
 const SMALL_TEST_RUNS = [
-  { name: 'WGSL', args: ['tests/engine/webgpu/program.test.ts', 'tests/engine/webgpu/gather-rows.test.ts'] },
+  { name: 'WGSL', args: ['--project', 'fast', 'tests/engine/webgpu/program', 'tests/engine/webgpu/gather-rows'] },
 ];
 
 export function runTests({ out, values, environment }) {
@@ -29,16 +36,7 @@ export function runTests({ out, values, environment }) {
   for (const { name, args } of values.small ? SMALL_TEST_RUNS : TEST_RUNS) {
     const file = join(out, `vitest-${results.length + 1}.json`);
     const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
-    const command = [
-      vitest,
-      'run',
-      '--project',
-      'fast',
-      '--passWithNoTests',
-      '--reporter=json',
-      `--outputFile=${file}`,
-      ...args,
-    ];
+    const command = [vitest, 'run', '--passWithNoTests', '--reporter=json', `--outputFile=${file}`, ...args];
     const { status, stderr, seconds } = timed(process.execPath, command, environment);
     const report = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null;
     const failures = (report?.testResults ?? []).flatMap(suite =>

@@ -4,7 +4,7 @@ import type { Gpu } from './gpu.ts';
 
 /** Milliseconds from the start of the first command that `work` asks for to the end of the last; null where the device has no
  *  'timestamp-query'. Waits first for everything asked for before. With more commands than are handed over
- *  at once (32 of ours, 15 of tfjs's) the pauses between count too. */
+ *  at once (32 of ours, 15 of tfjs's) pauses between them count too. */
 export async function gpuMilliseconds(gpu: Gpu, work: () => void): Promise<number | null> {
   const { device } = gpu;
   if (!device.features.has('timestamp-query')) return null;
