@@ -1,9 +1,9 @@
-# The published Apollo-MoE layout (arXiv 2410.10626; model_type upcycling-qwen2-moe), forward written anew on Qwen2 modules:
-# dense Qwen2 layers, in the last two a router W [E, D] and E full-size networks.
-#   p = softmax(W x) over all E;  S = the k largest;  in training, with language expert L not in S, the last of S becomes L;
+# The published Apollo-MoE layout (arXiv 2410.10626; model_type upcycling-qwen2-moe), forward written anew on Qwen2
+# modules: dense Qwen2 layers, in the last two a router W [E, D] and E full-size networks.
+#   p = softmax(W x) over all E;  S = the k largest;  in training the language's expert replaces the last of S if not in S;
 #   y = Σ_{j in S} p_j FFN_j(x): raw probabilities (norm_topk_prob false), no shared expert, no balance loss.
-# Writes apollo/ (called by make.py): the checkpoint, golden logits and routing as for the others, and for one training
-# batch the hybrid-k loss with its gradients.
+# Writes apollo/ (called by make.py): the checkpoint, golden logits and routing as for the others, and for one
+# training batch the hybrid-k loss with its gradients.
 import json
 import shutil
 
@@ -213,7 +213,8 @@ def as_qwen2_moe(model, batches, shared_width):
     weights.pop('lm_head.weight')
     for i in (LAYERS - 2, LAYERS - 1):
         prefix = f'model.layers.{i}.mlp.'
-        for name, shape in {'gate_proj': (shared_width, 32), 'up_proj': (shared_width, 32), 'down_proj': (32, shared_width)}.items():
+        shapes = {'gate_proj': (shared_width, 32), 'up_proj': (shared_width, 32), 'down_proj': (32, shared_width)}
+        for name, shape in shapes.items():
             weights[f'{prefix}shared_expert.{name}.weight'] = torch.zeros(shape)
         weights[f'{prefix}shared_expert_gate.weight'] = torch.zeros(1, 32)
     with tools.tempfile.TemporaryDirectory() as scratch:

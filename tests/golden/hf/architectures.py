@@ -1,5 +1,6 @@
-# The configurations of make.py: as small as they can be while each thing that sets an architecture apart still changes
-# the logits (a window shorter than the sequences, a head width that is not D / H, norms with an epsilon that shows, …).
+# The configurations of make.py: as small as they can be while each thing that sets an architecture apart still
+# changes the logits (a window shorter than the sequences, a head width that is not D / H, norms with an epsilon that
+# shows, …).
 import copy
 
 V, D, F = 96, 32, 48
@@ -121,7 +122,7 @@ MATTERS = {
 
 
 def legacy(config):
-    """The same settings as transformers 4 wrote them: rope_theta and rope_scaling at the top, no layer_types, torch_dtype."""
+    """The same settings as transformers 4 wrote them: rope_theta and rope_scaling, no layer_types, torch_dtype."""
     out = copy.deepcopy(config)
     parameters = out.pop('rope_parameters')
     out['torch_dtype'] = out.pop('dtype')

@@ -1,5 +1,5 @@
-# README.md's table as a program: every forward written from the table alone, in plain torch, no transformers, and run on
-# every folder with both configuration files and both layouts. It fails if the table is wrong or incomplete.
+# README.md's table as a program: every forward written from the table alone, in plain torch, no transformers, and run
+# on every folder with both configuration files and both layouts. It fails if the table is wrong or incomplete.
 #   python check.py   prints the largest |Δ logit| and whether all experts, gates and greedy ids are the golden ones.
 import json
 import math
@@ -52,7 +52,8 @@ def frequencies(rope, d):
     if kind == 'linear':
         return f / factor, 1.0
     if kind == 'llama3':
-        length, low, high = (rope[n] for n in ('original_max_position_embeddings', 'low_freq_factor', 'high_freq_factor'))
+        length = rope['original_max_position_embeddings']
+        low, high = rope['low_freq_factor'], rope['high_freq_factor']
         wave = 2 * math.pi / f
         s = (length / wave - low) / (high - low)
         between = (1 - s) * f / factor + s * f
@@ -253,7 +254,8 @@ def compare(folder, config_file):
             for i, (router, gates, experts) in seen.items():
                 of = lambda what: golden[f'{what}.{name}.layer{i}'][rows][real]
                 assert torch.equal(of('experts').long(), experts), (folder.name, name, i)
-                worst = max(worst, float((of('gates') - gates).abs().max()), float((of('router_logits') - router).abs().max()))
+                for what, own in (('gates', gates), ('router_logits', router)):
+                    worst = max(worst, float((of(what) - own).abs().max()))
     ids = list(description['generation']['prompt'])
     for wanted in description['generation']['ids']:
         assert int(reader.forward(torch.tensor(ids))[0][-1].argmax()) == wanted, (folder.name, len(ids))

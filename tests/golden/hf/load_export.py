@@ -1,8 +1,9 @@
-# Loads a checkpoint folder with stock transformers (no remote code) and writes its logits: proof that an export loads.
+# Loads a checkpoint folder with stock transformers (no remote code) and writes its logits: proof that exports load.
 #   python load_export.py DIR ids.json logits.json
-# ids.json: a list of sequences of ids, or of {"ids": [[…]], "mask": [[…]]} batches. logits.json: one entry for each, nested
-# lists [S, V] or [B, S, V] (logits at padding are 0); give logits.safetensors for tensors named 0, 1, … instead.
-# Exit code 1 when a key is missing, left over or of another shape: the library then fills in random weights and goes on.
+# ids.json: a list of sequences of ids, or of {"ids": [[…]], "mask": [[…]]} batches. logits.json: one entry for each,
+# nested lists [S, V] or [B, S, V] (logits at padding are 0); give logits.safetensors for tensors named 0, 1, …
+# instead. Exit code 1 when a key is missing, left over or of another shape: the library then fills in random weights
+# and goes on.
 import json
 import sys
 

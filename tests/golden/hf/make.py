@@ -1,9 +1,11 @@
-# Golden files made with the transformers library: one small random checkpoint per architecture, F32, and what the library
-# computes from it in fp32 on the CPU with eager attention and eager experts. README.md has the table of architectures.
-# Run in this folder:  python make.py [names…]   (torch 2.13.0, transformers 5.23.0, safetensors 0.8.0, numpy)
-# Writes <name>/{config.json, config-4.json, generation_config.json, model.safetensors, golden.json, golden.safetensors},
-# <name>-fused/ with the same weights under the other layout of experts, and (apollo.py, train.py) apollo/ and training/.
-# Seeds are tried in turn until nothing in the golden is a near tie; the chosen one is in golden.json.
+# Golden files made with the transformers library: one small random checkpoint per architecture, F32, and what the
+# library computes from it in fp32 on the CPU with eager attention and eager experts. README.md has the table of
+# architectures. Run in this folder (torch 2.13.0, transformers 5.23.0, safetensors 0.8.0, numpy):
+#   python make.py [names…]
+# Writes <name>/{config.json, config-4.json, generation_config.json, model.safetensors, golden.json,
+# golden.safetensors}, <name>-fused/ with the same weights under the other layout of experts, and (apollo.py,
+# train.py) apollo/ and training/. Seeds are tried in turn until nothing in the golden is a near tie; the chosen one
+# is in golden.json.
 import collections
 import json
 import pathlib
@@ -40,7 +42,7 @@ transformers.utils.logging.disable_progress_bar()
 
 
 def randomise(model, generator, router_gain=2.0):
-    """Weights wide enough that attention is sharp, logits differ and routing is decisive; norms and biases not trivial."""
+    """Weights so wide that attention is sharp and routing decisive; norms and biases not the trivial ones."""
     is_gemma = 'gemma' in model.config.model_type
     tensors = dict(model.named_parameters())
     tensors.update({n: b for n, b in model.named_buffers() if n.endswith('e_score_correction_bias')})
@@ -48,7 +50,7 @@ def randomise(model, generator, router_gain=2.0):
         for name, tensor in tensors.items():
             draw = torch.randn(tensor.shape, generator=generator)
             if 'norm' in name and tensor.ndim == 1:
-                # Gemma's norms multiply by 1 + w. Its last one makes up for embeddings that are small because they are scaled.
+                # Gemma's norms multiply by 1 + w; the last makes up for embeddings kept small because they are scaled.
                 value = 0.3 * draw + ((6 if name == 'model.norm.weight' else 0) if is_gemma else 1)
             elif name.endswith('sinks'):
                 value = draw
@@ -110,7 +112,7 @@ def run(model, ids, mask):
 
 
 def greedy(model, prompt, count):
-    """Ids by argmax with the whole sequence run again for each token: no cache. Also the smallest lead of a first place."""
+    """Ids by argmax with the whole sequence run again for each token: no cache. And the smallest lead."""
     ids, least = prompt.clone(), float('inf')
     for _ in range(count):
         logits, _ = run(model, ids, torch.ones_like(ids))
@@ -126,7 +128,7 @@ def generate(model, ids, mask):
 
 
 def decisions(model, module, logits):
-    """Pairs (scores, m) of which the router keeps the m largest: the scores of experts, and of groups where it limits them."""
+    """Pairs (scores, m): the router keeps the m largest. Scores of experts, and of groups where it limits them."""
     if hasattr(module, 'e_score_correction_bias'):
         scores = logits.sigmoid() + module.e_score_correction_bias
         best = 2
@@ -157,7 +159,7 @@ def least_score_gap(model, batches):
 
 
 def deviation_from_double(model, batches, build):
-    """Largest |Δ logit| of the fp32 model from the same weights run in double (norms and softmax stay fp32 in the library)."""
+    """Largest |Δ logit| of the fp32 model from the same weights run in double (norms and softmax stay fp32)."""
     double = build(model.config).double()
     double.load_state_dict(model.state_dict())
     return max(
@@ -250,7 +252,7 @@ def golden_of(model, batches):
 
 
 def check_generation(model, prompt, generated):
-    """The library's own generate with its cache gives the same ids as the loop without one, padded on the left or not."""
+    """The library's own generate with its cache gives the ids of the loop without, padded on the left or not."""
     assert generate(model, prompt, torch.ones_like(prompt)) == generated.tolist(), 'with and without cache differ'
     padding = torch.zeros(1, 3, dtype=torch.long)
     ids, mask = torch.cat([padding + PAD, prompt], 1), torch.cat([padding, torch.ones_like(prompt)], 1)
@@ -262,7 +264,7 @@ def write_json(path, value, indent=1):
 
 
 def check_loads(folder, weights, config_file='config.json'):
-    """A folder read back by the library has these weights bit for bit, no key missing or left over, and the golden logits.
+    """A folder read back by the library has these weights bit for bit, all keys used, and the golden logits.
     Logits may differ in the last bits: where a tensor lies in memory decides which matrix kernel is used."""
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)

@@ -1,5 +1,5 @@
-# Training parity: twenty steps of torch.optim.AdamW in fp32 from qwen2-tied/ (dense) and from apollo/ (hybrid-k, forced),
-# a new batch each step, gradients clipped to norm 1. Called by make.py after both folders exist.
+# Training parity: twenty steps of torch.optim.AdamW in fp32 from qwen2-tied/ (dense) and from apollo/ (hybrid-k,
+# forced), a new batch each step, gradients clipped to norm 1. Called by make.py after both folders exist.
 # Weight decay as src/train/optimizer.ts has it by default: matrices and embeddings yes, biases and norms no.
 # Writes training/<name>.json: settings, batches, and per step the loss and the norm of the gradient before clipping;
 # and the norm of every parameter at the end. The same run in double says how far fp32 can be trusted.
@@ -15,7 +15,9 @@ MOST_LOSS_DEVIATION = 2e-5
 
 
 def load_dense():
-    return AutoModelForCausalLM.from_pretrained(tools.HERE / 'qwen2-tied', attn_implementation='eager', dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(
+        tools.HERE / 'qwen2-tied', attn_implementation='eager', dtype=torch.float32
+    )
 
 
 def load_apollo():
@@ -53,7 +55,7 @@ def train(model, batches):
 
 
 def run(load, first_seed):
-    """Tries seeds for the batches until fp32 and double agree: a routing choice that flips would spoil the comparison."""
+    """Tries seeds for the batches until fp32 and double agree: a choice that flips would spoil the comparison."""
     for seed in range(first_seed, first_seed + 50):
         generator = torch.Generator().manual_seed(seed)
         # A small part of the vocabulary, so that twenty steps learn something.
