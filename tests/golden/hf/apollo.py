@@ -1,6 +1,6 @@
 # The published Apollo-MoE layout (arXiv 2410.10626; model_type upcycling-qwen2-moe), forward written anew on Qwen2
 # modules: dense Qwen2 layers, in the last two a router W [E, D] and E full-size networks.
-#   p = softmax(W x) over all E;  S = the k largest;  in training the language's expert replaces the last of S if not in S;
+#   p = softmax(W x) over all E;  S = the k largest;  in training a missing language's expert replaces the last;
 #   y = Σ_{j in S} p_j FFN_j(x): raw probabilities (norm_topk_prob false), no shared expert, no balance loss.
 # Writes apollo/ (called by make.py): the checkpoint, golden logits and routing as for the others, and for one
 # training batch the hybrid-k loss with its gradients.
