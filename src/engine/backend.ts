@@ -132,7 +132,8 @@ async function tensorflowCandidate(load: boolean): Promise<Candidate> {
   try {
     await quietly(() => import(installed));
     registerTensorflowKernels();
-    return { name: 'tensorflow', works: true, why: `${installed} is installed and loads.` };
+    const { isUsingGpuDevice } = tf.findBackend('tensorflow') as unknown as { isUsingGpuDevice: boolean };
+    return { name: 'tensorflow', works: true, why: `${installed} on ${isUsingGpuDevice ? 'a GPU' : 'the CPU'}.` };
   } catch (error) {
     return { name: 'tensorflow', works: false, why: `${installed} does not load: ${firstLine(error)}.` };
   }
