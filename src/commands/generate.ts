@@ -30,7 +30,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
     throw new UserError(`--top-p ${options.topP} is out of range; give a share above 0 and up to 1.`);
   await useBackend(options.backend, options);
   const opened = openForInference(findCheckpoint(path).checkpoint);
-  const { model, tokenizer } = opened;
+  const { model, tokenizer, eosIds } = opened;
   const languageExpert = expertOf(opened, options.language);
   const mode = readMode(options.routing, model.spec.router);
   if (mode !== 'free' && languageExpert === null)
@@ -50,7 +50,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
     maxTokens: options.tokens,
     mode,
     languageExpert,
-    eosId: tokenizer.eosId,
+    eosIds,
     random: rng.uniform,
   };
   for await (const id of generate(model, prompt, settings)) {

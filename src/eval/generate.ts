@@ -13,7 +13,8 @@ export interface GenerateOptions {
   temperature: number;
   /** Sample among the fewest tokens whose probabilities sum to topP. */
   topP: number;
-  eosId: number;
+  /** Ids that end the text; a model may have several. */
+  eosIds: readonly number[];
   mode: RoutingMode;
   /** Expert of the text's language, for modes that use it. */
   languageExpert: number | null;
@@ -37,7 +38,7 @@ export async function* generate(model: Model, prompt: Int32Array, options: Gener
       const logits_V = await lastLogits(model, next, seen, cache, options);
       seen += next.length;
       const id = choose(logits_V, options);
-      if (id === options.eosId) return;
+      if (options.eosIds.includes(id)) return;
       yield id;
       next = Int32Array.of(id);
     }

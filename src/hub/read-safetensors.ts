@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.ts';
 import type { Safetensors, TensorEntry } from './safetensors.ts';
-import { headerLength, LENGTH_BYTES, parseHeader } from './safetensors.ts';
+import { DTYPE_BYTES, headerLength, LENGTH_BYTES, parseHeader } from './safetensors.ts';
 
 const INDEX_NAME = 'model.safetensors.index.json';
 const SINGLE_NAME = 'model.safetensors';
@@ -72,6 +72,18 @@ function weightMap(indexPath: string): Map<string, string> {
     );
   }
   return new Map(entries);
+}
+
+/**
+ * A contiguous part of a tensor as if it were one of its own, so that reading it reads its bytes alone.
+ * @param from first element, counted row-major. Throws RangeError for a part that is not inside
+ */
+export function partOf(entry: TensorEntry, from: number, shape: readonly number[]): TensorEntry {
+  const width = DTYPE_BYTES[entry.dtype];
+  const byteLength = shape.reduce((product, size) => product * size, width);
+  if (!Number.isSafeInteger(from) || from < 0 || from * width + byteLength > entry.byteLength)
+    throw new RangeError(`[${shape}] from ${from} is not inside tensor "${entry.name}" of shape [${entry.shape}]`);
+  return { ...entry, shape: [...shape], start: entry.start + from * width, byteLength };
 }
 
 /** The raw little-endian bytes, at the start of their own buffer so that any typed array can view them. */

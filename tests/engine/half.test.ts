@@ -259,7 +259,7 @@ describe('a checkpoint in BF16', () => {
         maxTokens: 12,
         temperature: 1,
         topP: 1,
-        eosId: -1,
+        eosIds: [],
         mode: 'free' as const,
         languageExpert: null,
       };

@@ -13,7 +13,7 @@ const greedy: GenerateOptions = {
   maxTokens: 8,
   temperature: 0,
   topP: 1,
-  eosId: -1,
+  eosIds: [],
   mode: 'free',
   languageExpert: null,
   random: () => 0,
@@ -84,7 +84,7 @@ describe('a distribution set by hand: 0.5, 0.25, 0.125, 0.125 on ids 7, 3, 4, 9'
     const model = withLogits(probabilities);
     const uniform = [0.1, 0.6, 0.8, 0.1];
     const random = () => uniform.shift()!;
-    expect(await all(model, Int32Array.of(5), { ...greedy, temperature: 1, eosId: 4, random })).toEqual([7, 3]);
+    expect(await all(model, Int32Array.of(5), { ...greedy, temperature: 1, eosIds: [4], random })).toEqual([7, 3]);
     expect(uniform).toEqual([0.1]);
     disposeModel(model);
   });

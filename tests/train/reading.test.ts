@@ -104,7 +104,7 @@ describe.each(everywhere)('%s', { timeout: PATIENCE }, backend => {
     const shape = { batch: 2, sequence: 24, padId: EOS };
     await recordTrace({ ...request, mode: 'free', trainingBytes: [1, 1, 1, 1] }, shape);
     await saveState(join(folder, backend), state, config, toyMap, prepared);
-    const settingsOfText = { maxTokens: 3, temperature: 1, topP: 1, eosId: -1, mode: 'free', languageExpert: null };
+    const settingsOfText = { maxTokens: 3, temperature: 1, topP: 1, eosIds: [], mode: 'free', languageExpert: null };
     await collected(
       generate(model, Int32Array.of(3, 4), { ...settingsOfText, random: () => 0.5 } as Parameters<typeof generate>[2]),
     );

@@ -30,7 +30,7 @@ async function tokensOn(backend: 'wasm' | 'webgpu', weights: Map<string, HostTen
       maxTokens: 10,
       temperature: 0,
       topP: 1,
-      eosId: -1,
+      eosIds: [],
       mode: 'forced',
       languageExpert: 2,
       random: () => 0,
