@@ -218,9 +218,10 @@ function prepare(shape: DispatchShape, seed: number, sets: number): Inputs {
   };
 }
 
+/** Matrices of normal numbers, in the backend's own memory as the outputs of a layer before would be. */
 function matrices(seed: string): (rows: number, columns: number) => Tensor2D {
   const draw = normals(seed);
-  return (rows, columns) => tf.tensor2d(draw(rows * columns, 1), [rows, columns]);
+  return (rows, columns) => tf.tidy(() => tf.add<Tensor2D>(tf.tensor2d(draw(rows * columns, 1), [rows, columns]), 0));
 }
 
 /** Slots of the fullest expert over the even share. */
