@@ -5,6 +5,7 @@ import { replaceAddN } from './add-n.ts';
 import { type OpenDevice, openDevice } from './device.ts';
 import { type FailureLog, watchDevice } from './failure.ts';
 import type { TensorData } from './gpu.ts';
+import { limitIdleMemory } from './idle-memory.ts';
 import './register.ts';
 
 let opened: Promise<OpenDevice> | undefined;
@@ -23,6 +24,7 @@ async function open(): Promise<OpenDevice> {
   tf.removeBackend('webgpu'); // the package registers one that opens a device of its own
   const backend = new WebGPUBackend(open.device, open.info);
   readWithChecks(backend, failures);
+  limitIdleMemory(backend);
   tf.registerBackend('webgpu', () => backend);
   return open;
 }
