@@ -105,7 +105,7 @@ const check = async (drawn: Case) => {
   });
 };
 
-/** Numbers of experts that have pipelines of their own; the edge between the two kernels is at 32 experts and 16 choices. */
+/** On both sides of the edge between the two kernels, at 32 experts and 16 choices, and of that between sizes of memory, at 8. */
 const FEW = [1, 2, 7, 8, 31, 32];
 const MANY = [33, 64, 65, 128, 300, 1024];
 
@@ -242,7 +242,10 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
       [40, 65, 9],
       [20, 8, 8],
     ]) {
-      const score = Float32Array.from({ length: tokens * experts }, () => Math.floor(random() * 6 - 3) * 1e-40);
+      const score = Float32Array.from(
+        { length: tokens * experts },
+        () => [3, 0, -0, 1e-40, -1e-40, -2][Math.floor(random() * 6)],
+      );
       await poison([[tokens, k]]);
       const score_TE = tf.tensor2d(score, [tokens, experts]);
       const ids = topKOnGpu(score_TE, k);

@@ -132,6 +132,22 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
     });
   });
 
+  it('moves more rows than a grid has workgroups in one dimension', async () => {
+    const [rows, width] = [70_001, 33]; // more than 32 values: a workgroup per row
+    const x = Float32Array.from({ length: 7 * width }, (_, i) => i + 1);
+    const index_MR = Int32Array.from({ length: rows }, (_, row) => ((row * 5) % 8) - 1);
+    const x_ND = tf.tensor2d(x, [7, width]);
+    await poison([[rows, width]]);
+    const [moved] = runKernel('MoeGatherSum', { x: x_ND }, { index_MR, width: 1 });
+    const y = await values(moved);
+    tf.dispose([x_ND, moved]);
+    const wrong = y.findIndex((value, i) => {
+      const source = index_MR[Math.floor(i / width)];
+      return value !== (source < 0 ? 0 : x[source * width + (i % width)]);
+    });
+    expect([y.length, wrong]).toEqual([rows * width, -1]);
+  });
+
   it('takes integers that are on the GPU', async () => {
     const { rows, tokens, k, width, y, gate, dout, inverse, slot } = draw('device', [9, 2, 12], 0.2, 3);
     const inputs: Record<string, [Float32Array, number[]]> = {
