@@ -8,15 +8,18 @@ import { rope } from '../engine/ops/rope.ts';
 import { type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, tf } from '../engine/tf.ts';
 import type { LayerWeights } from './forward-options.ts';
 import type { LayerCache } from './kv-cache.ts';
+import { ropeFrequencies } from './rope-frequencies.ts';
 import type { ModelSpec } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
 
-/** @returns [T, D], before the residual is added. With a cache, keys and values of earlier calls are seen too. */
+/** @returns [T, D], before the residual is added. `window`: how many positions are seen back, null for all.
+ *  With a cache, keys and values of earlier calls are seen too. */
 export function selfAttention(
   x_TD: Tensor2D,
   weight: LayerWeights,
   spec: ModelSpec,
   tokens: TokenInput,
+  window: number | null,
   cache?: LayerCache,
 ): Tensor2D {
   const { batch: B, sequence: S } = tokens;
@@ -36,11 +39,12 @@ export function selfAttention(
     return x.reshape([B * S, heads, d]);
   };
   const split = (x_THd: Tensor3D): Tensor4D => x_THd.reshape([B, S, x_THd.shape[1], d]);
-  const q_BSHd = split(rope(project('q'), tokens.position_T, spec.rope_theta));
-  let k_BSGd = split(rope(project('k'), tokens.position_T, spec.rope_theta));
+  const frequency_h = ropeFrequencies(spec);
+  const q_BSHd = split(rope(project('q'), tokens.position_T, frequency_h));
+  let k_BSGd = split(rope(project('k'), tokens.position_T, frequency_h));
   let v_BSGd = split(project('v'));
   let keySegment_BS = tokens.segment_T;
   if (cache) [k_BSGd, v_BSGd, keySegment_BS] = cache.append(k_BSGd, v_BSGd, tokens.segment_T);
-  const mixed = attention(q_BSHd, k_BSGd, v_BSGd, tokens.segment_T, keySegment_BS);
+  const mixed = attention(q_BSHd, k_BSGd, v_BSGd, tokens.segment_T, keySegment_BS, window ?? undefined);
   return projected('o', o_bias, tf.reshape(mixed, [B * S, spec.num_attention_heads * d]));
 }

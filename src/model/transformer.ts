@@ -100,7 +100,7 @@ function block(
   const norm = (x: Tensor2D, name: string): Tensor2D => rmsNorm(x, weight(name) as Tensor1D, spec.rms_norm_eps);
   const mixed_TD = tf.add(
     x_TD,
-    selfAttention(norm(x_TD, 'input_layernorm.weight'), weight, spec, tokens, cache),
+    selfAttention(norm(x_TD, 'input_layernorm.weight'), weight, spec, tokens, spec.decoder.window_L[layer], cache),
   ) as Tensor2D;
   const normed_TD = norm(mixed_TD, 'post_attention_layernorm.weight');
   options.onFfnInput?.(layer, normed_TD);

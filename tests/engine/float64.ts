@@ -61,6 +61,7 @@ export function attention64(
   { batch, queries, keys, heads, groups, d }: AttentionSizes,
   querySegment: ArrayLike<number>,
   keySegment: ArrayLike<number>,
+  window = Number.POSITIVE_INFINITY,
 ): Values {
   const out = new Float64Array(batch * queries * heads * d);
   for (let b = 0; b < batch; b++) {
@@ -72,7 +73,8 @@ export function attention64(
           j =>
             querySegment[b * queries + i] >= 0 &&
             querySegment[b * queries + i] === keySegment[b * keys + j] &&
-            j <= keys - queries + i,
+            j <= keys - queries + i &&
+            j > keys - queries + i - window,
         );
         const keyAt = (j: number) => ((b * keys + j) * groups + group) * d;
         const weight = seen.map(j => {

@@ -189,7 +189,8 @@ function attention(random: Random) {
       ),
     );
   const shape = { batch, queries, keys, heads, groups: groupCount, d, documents, padded };
-  const sizes = [segments(queries), segments(keys), batch, queries, keys, heads, groupCount, d];
+  const window = pick(random, [2 ** 30, 2 ** 30, 1, 5, 63, 64, 65]);
+  const sizes = [segments(queries), segments(keys), batch, queries, keys, heads, groupCount, d, window];
   return { shape, q, kv, scoreRows: batch * queries * heads, sizes };
 }
 

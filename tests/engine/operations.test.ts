@@ -11,7 +11,7 @@ import { groupedLinear } from '../../src/engine/ops/grouped-linear.ts';
 import { linear } from '../../src/engine/ops/linear.ts';
 import { matmul } from '../../src/engine/ops/matmul.ts';
 import { rmsNorm } from '../../src/engine/ops/rms-norm.ts';
-import { rope } from '../../src/engine/ops/rope.ts';
+import { rope, rotaryFrequencies } from '../../src/engine/ops/rope.ts';
 import { swiglu } from '../../src/engine/ops/swiglu.ts';
 import { attentionReference } from '../../src/engine/reference/attention.ts';
 import { crossEntropyReference } from '../../src/engine/reference/cross-entropy.ts';
@@ -108,7 +108,7 @@ describe.each(allBackends)('on %s', backend => {
             shapes: [[p.length, h, 2 * half]],
             seed: s,
             operation: any((x: never) => rope(x, position_T, 100)),
-            reference: any((x: never) => ropeReference(x, position_T, 100)),
+            reference: any((x: never) => ropeReference(x, position_T, rotaryFrequencies(100, half))),
             truth: x => rope64(x, h, 2 * half, p, 100),
           });
         },
@@ -143,10 +143,11 @@ describe.each(allBackends)('on %s', backend => {
           sizes: fc.constant({ batch, queries, keys: queries + past, heads: ratio * groups, groups, d }),
           querySegment: segments(batch * queries),
           keySegment: segments(batch * (queries + past)),
+          window: fc.constantFrom(2 ** 30, 1, 2, 3),
         }),
       );
     return fc.assert(
-      fc.asyncProperty(layout, seed, ({ sizes, querySegment, keySegment }, s) => {
+      fc.asyncProperty(layout, seed, ({ sizes, querySegment, keySegment, window }, s) => {
         const { batch, queries, keys, heads, groups, d } = sizes;
         const [qs, ks] = [Int32Array.from(querySegment), Int32Array.from(keySegment)];
         return judge({
@@ -156,9 +157,9 @@ describe.each(allBackends)('on %s', backend => {
             [batch, keys, groups, d],
           ],
           seed: s,
-          operation: any((q: never, k: never, v: never) => attention(q, k, v, qs, ks)),
-          reference: any((q: never, k: never, v: never) => attentionReference(q, k, v, qs, ks)),
-          truth: (q, k, v) => attention64(q, k, v, sizes, querySegment, keySegment),
+          operation: any((q: never, k: never, v: never) => attention(q, k, v, qs, ks, window)),
+          reference: any((q: never, k: never, v: never) => attentionReference(q, k, v, qs, ks, window)),
+          truth: (q, k, v) => attention64(q, k, v, sizes, querySegment, keySegment, window),
         });
       }),
       RUNS,

@@ -8,6 +8,8 @@ import type { TensorInfo } from '../tf.ts';
 export interface AttentionAttributes {
   querySegment_BS: Int32Array;
   keySegment_BS: Int32Array;
+  /** Keys that a query sees back, its own included; at most 2³⁰, so that sums with positions stay integers. */
+  window: number;
 }
 
 /** B, Sq, Sk, H, G, d, as the kernels want them. */
@@ -17,18 +19,19 @@ function sizesOf(q: TensorInfo, k: TensorInfo): number[] {
   return [batch, queries, keys, heads, groups, d];
 }
 
-registerFast<AttentionAttributes>('MoeAttention', (memory, { q, k, v }, { querySegment_BS, keySegment_BS }) => {
+registerFast<AttentionAttributes>('MoeAttention', (memory, { q, k, v }, attributes) => {
+  const { querySegment_BS, keySegment_BS, window } = attributes;
   const [batch, queries, heads] = q.shape;
   const [out, statistics] = [memory.allocate(q.shape), memory.allocate([batch, queries, heads, 2])];
   const views = [q, k, v, out, statistics].map(memory.view, memory);
-  memory.call('attention', ...views, querySegment_BS, keySegment_BS, ...sizesOf(q, k));
+  memory.call('attention', ...views, querySegment_BS, keySegment_BS, ...sizesOf(q, k), window);
   return [out, statistics];
 });
 
-registerFast<AttentionAttributes>('MoeAttentionGrad', (memory, inputs, { querySegment_BS, keySegment_BS }) => {
+registerFast<AttentionAttributes>('MoeAttentionGrad', (memory, inputs, { querySegment_BS, keySegment_BS, window }) => {
   const { q, k, v, out, statistics, gradient } = inputs;
   const gradients = [q, k, v].map(tensor => memory.allocate(tensor.shape));
   const views = [q, k, v, out, statistics, gradient, ...gradients].map(memory.view, memory);
-  memory.call('attention_gradient', ...views, querySegment_BS, keySegment_BS, ...sizesOf(q, k));
+  memory.call('attention_gradient', ...views, querySegment_BS, keySegment_BS, ...sizesOf(q, k), window);
   return gradients;
 });

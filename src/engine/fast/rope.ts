@@ -1,12 +1,13 @@
-// Rotary positions on the C kernels, half rotation: channels i and i + d/2 turn by direction · position · theta^(−2i/d).
-// The gradient is the same turn the other way. Kernel MoeRope: { x: [T, H, d] }, { position_T, theta, direction } -> y.
+// Rotary positions on the C kernels, half rotation: channels i and i + d/2 turn by direction · position · frequency[i].
+// The gradient is the same turn the other way. Kernel MoeRope: { x: [T, H, d] }, { position_T, frequency_h, direction } -> y.
 // Cosines and sines are taken in double precision, once for all positions of a step's layers.
 
 import { registerFast } from '../memory.ts';
 
 export interface RopeAttributes {
   position_T: Int32Array;
-  theta: number;
+  /** Radians per position of each pair of channels, [d / 2]. */
+  frequency_h: Float64Array;
   /** 1 forward, −1 for the gradient. */
   direction: 1 | -1;
 }
@@ -17,9 +18,9 @@ interface Turns {
   table: Float32Array;
 }
 
-registerFast<RopeAttributes>('MoeRope', (memory, { x }, { position_T, theta, direction }) => {
+registerFast<RopeAttributes>('MoeRope', (memory, { x }, { position_T, frequency_h, direction }) => {
   const [tokens, heads, d] = x.shape;
-  const { row_T, table } = turnsOf(position_T, d / 2, theta);
+  const { row_T, table } = turnsOf(position_T, frequency_h);
   const [y, turns] = [memory.allocate(x.shape), memory.allocate([table.length])];
   memory.view(turns).set(table);
   memory.call('rope', memory.view(x), memory.view(turns), row_T, memory.view(y), tokens, heads, d / 2, direction);
@@ -27,18 +28,23 @@ registerFast<RopeAttributes>('MoeRope', (memory, { x }, { position_T, theta, dir
   return [y];
 });
 
-let latest: { position_T: Int32Array; half: number; theta: number; turns: Turns } | undefined;
+let latest: { position_T: Int32Array; frequency_h: Float64Array; turns: Turns } | undefined;
 
 /** The table of the last call is kept: all layers, and the gradient, turn by the same positions. */
-function turnsOf(position_T: Int32Array, half: number, theta: number): Turns {
-  const same = latest?.half === half && latest.theta === theta && equal(latest.position_T, position_T);
-  if (!same) latest = { position_T: position_T.slice(), half, theta, turns: makeTurns(position_T, half, theta) };
+function turnsOf(position_T: Int32Array, frequency_h: Float64Array): Turns {
+  const same = latest && equal(latest.frequency_h, frequency_h) && equal(latest.position_T, position_T);
+  if (!same) {
+    const turns = makeTurns(position_T, frequency_h);
+    latest = { position_T: position_T.slice(), frequency_h: frequency_h.slice(), turns };
+  }
   return latest!.turns;
 }
 
-const equal = (a: Int32Array, b: Int32Array): boolean => a.length === b.length && a.every((value, i) => value === b[i]);
+const equal = <A extends Int32Array | Float64Array>(a: A, b: A): boolean =>
+  a.length === b.length && a.every((value: number, i: number) => value === b[i]);
 
-function makeTurns(position_T: Int32Array, half: number, theta: number): Turns {
+function makeTurns(position_T: Int32Array, frequency_h: Float64Array): Turns {
+  const half = frequency_h.length;
   const rowOf = new Map<number, number>();
   const row_T = position_T.map(position => {
     if (!rowOf.has(position)) rowOf.set(position, rowOf.size);
@@ -47,7 +53,7 @@ function makeTurns(position_T: Int32Array, half: number, theta: number): Turns {
   const table = new Float32Array(rowOf.size * 2 * half);
   for (const [position, row] of rowOf) {
     for (let i = 0; i < half; i++) {
-      const angle = position * theta ** (-i / half);
+      const angle = position * frequency_h[i];
       table[row * 2 * half + i] = Math.cos(angle);
       table[row * 2 * half + half + i] = Math.sin(angle);
     }

@@ -132,7 +132,7 @@ static void sum_chunks_task(const void *context, uint32_t task, unsigned thread)
 }
 
 /// attention_gradient(q, k, v, out, statistics, gradient of out, dq, dk, dv,
-///                    query segments, key segments, B, Sq, Sk, H, G, d), shapes as in attention()
+///                    query segments, key segments, B, Sq, Sk, H, G, d, window), shapes as in attention()
 KERNEL(attention_gradient) {
   Backward f = {
       .out = x[3].floats, .statistics = x[4].floats, .gradient = x[5].floats,

@@ -130,9 +130,10 @@ static float softmax_few(const Attention *x, const QueryBlock *block, KeyRange r
                          Gathered so_far) {
   const int32_t *segment = x->key_segment + block->b * x->keys + range.first;
   size_t count = range.end - range.first, padded = attention_parts(count, LANES) * LANES;
-  for (size_t j = 0; range.hidden && j < count; j++)
-    if ((int32_t)(range.first + j) > block->position[0][n] || segment[j] != block->segment[0][n])
-      scores[j] = HIDDEN_SCORE;
+  for (size_t j = 0; range.hidden && j < count; j++) {
+    int32_t back = block->position[0][n] - (int32_t)(range.first + j);
+    if (back < 0 || back >= x->window || segment[j] != block->segment[0][n]) scores[j] = HIDDEN_SCORE;
+  }
   for (size_t j = count; j < padded; j++) scores[j] = HIDDEN_SCORE;
   Floats top = all(so_far.maximum[n]), sum = {0};
   for (size_t j = 0; j < padded; j += LANES) top = larger(load(scores + j), top);
@@ -239,7 +240,7 @@ static void finish_task(const void *context, uint32_t task, unsigned thread) {
 }
 
 /// attention(q [B, Sq, H, d], k and v [B, Sk, G, d], out [B, Sq, H, d], statistics [B, Sq, H, 2],
-///           query segments [B, Sq], key segments [B, Sk], B, Sq, Sk, H, G, d)
+///           query segments [B, Sq], key segments [B, Sk], B, Sq, Sk, H, G, d, window)
 /// The statistics are each row's largest score, and 1 / Σ e^(score − largest) or 0 where it sees nothing.
 KERNEL(attention) {
   Forward f = {.out = x[3].floats, .statistics = x[4].floats, .splits = 1};

@@ -21,6 +21,7 @@ typedef struct {
   const int32_t *query_segment, *key_segment; // [B, Sq], [B, Sk]
   size_t batch, queries, keys, heads, groups, ratio, d;
   size_t width;                               // d, up to whole vectors
+  int32_t window;                             // keys that a query sees back, its own included
   size_t query_blocks, key_blocks;            // of one sequence and key head
   int32_t *lowest_segment, *highest_segment;  // [B, key_blocks], of all keys of the block
 } Attention;
@@ -88,9 +89,12 @@ static KeyRange key_range(const Attention *x, const QueryBlock *block, size_t in
   int32_t highest = x->highest_segment[block->b * x->key_blocks + index];
   if (highest < low || lowest > high || block->last_position < 0) return (KeyRange){0};
   range.end = lesser(range.end, (size_t)block->last_position + 1);
+  int32_t forgotten = block->first_position - x->window; // the last key that no row sees any more
+  if (forgotten >= (int32_t)range.first) range.first = lesser((size_t)forgotten + 1, range.end);
   while (range.first < range.end && (segment[range.first] < low || segment[range.first] > high)) range.first++;
   while (range.first < range.end && (segment[range.end - 1] < low || segment[range.end - 1] > high)) range.end--;
-  range.hidden = block->padding || lowest != highest || low != high || (int32_t)range.end - 1 > block->first_position;
+  range.hidden = block->padding || lowest != highest || low != high || (int32_t)range.end - 1 > block->first_position ||
+                 (int32_t)range.first <= block->last_position - x->window;
   return range;
 }
 
@@ -99,9 +103,12 @@ static void hide(const Attention *x, const QueryBlock *block, KeyRange range, fl
   const int32_t *segment = x->key_segment + block->b * x->keys;
   bool one_segment = block->lowest_segment == block->highest_segment && !block->padding;
   for (size_t j = range.first; j < range.end; j++, scores += block->vectors * LANES) {
-    if (one_segment && (int32_t)j <= block->first_position && segment[j] == block->lowest_segment) continue;
+    int32_t key = (int32_t)j;
+    bool near = key <= block->first_position && key > block->last_position - x->window;
+    if (one_segment && near && segment[j] == block->lowest_segment) continue;
     for (size_t v = 0; v < block->vectors; v++) {
-      Ints seen = (Ints)(block->position[v] >= (int32_t)j) & (Ints)(block->segment[v] == segment[j]);
+      Ints seen = (Ints)(block->position[v] >= key) & (Ints)(block->position[v] - key < x->window) &
+                  (Ints)(block->segment[v] == segment[j]);
       store(scores + v * LANES, choose(seen, load(scores + v * LANES), all(HIDDEN_SCORE)));
     }
   }
@@ -222,13 +229,14 @@ static void put_rows(const Attention *x, const QueryBlock *block, const float *r
   }
 }
 
-/// Reads q, k, v and then, from argument `sizes` on, the segments and B, Sq, Sk, H, G, d. False without memory.
+/// Reads q, k, v and then, from argument `sizes` on, the segments and B, Sq, Sk, H, G, d, window. False without memory.
 static bool read_attention(Attention *a, const Argument *x, int sizes) {
   *a = (Attention){
       .q = x[0].floats, .k = x[1].floats, .v = x[2].floats,
       .query_segment = x[sizes].ints, .key_segment = x[sizes + 1].ints,
       .batch = size_of(x[sizes + 2]), .queries = size_of(x[sizes + 3]), .keys = size_of(x[sizes + 4]),
       .heads = size_of(x[sizes + 5]), .groups = size_of(x[sizes + 6]), .d = size_of(x[sizes + 7]),
+      .window = (int32_t)x[sizes + 8].number,
   };
   a->ratio = a->groups ? a->heads / a->groups : 0;
   a->width = attention_parts(a->d, LANES) * LANES;

@@ -8,14 +8,19 @@ import { checkShape } from '../shape.ts';
 import type { Tensor4D } from '../tf.ts';
 import { tf } from '../tf.ts';
 
+/** A window that no text is longer than. */
+const ALL = 2 ** 30;
+
 /** Query i sits at key position Sk − Sq + i, which serves training (Sq = Sk) and a key-value cache (Sq < Sk) alike.
- *  It sees the keys of its own segment up to that position. Segment −1 is padding: output 0, never seen. */
+ *  It sees the keys of its own segment up to that position, the last `window` of them. Segment −1 is padding: output 0,
+ *  never seen. */
 export function attention(
   q_BSHd: Tensor4D,
   k_BSGd: Tensor4D,
   v_BSGd: Tensor4D,
   querySegment_BS: Int32Array,
   keySegment_BS: Int32Array,
+  window = ALL,
 ): Tensor4D {
   const [batch, queries, heads, d] = q_BSHd.shape;
   const [, keys, groups] = k_BSGd.shape;
@@ -25,8 +30,8 @@ export function attention(
   checkShape('attention: key segments', [keySegment_BS.length], [batch * keys]);
   if (heads % groups !== 0) throw new Error(`attention: ${heads} query heads do not divide over ${groups} key heads`);
   if (!hasKernel('MoeAttention'))
-    return tf.tidy(() => attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS));
-  const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS };
+    return tf.tidy(() => attentionReference(q_BSHd, k_BSGd, v_BSGd, querySegment_BS, keySegment_BS, window));
+  const attributes: AttentionAttributes = { querySegment_BS, keySegment_BS, window };
   return withGradient(
     [q_BSHd, k_BSGd, v_BSGd],
     () => {

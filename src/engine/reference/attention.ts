@@ -11,6 +11,7 @@ export function attentionReference(
   v_BSGd: Tensor4D,
   querySegment_BS: Int32Array,
   keySegment_BS: Int32Array,
+  window = Number.POSITIVE_INFINITY,
 ): Tensor4D {
   const [batch, queries, heads, d] = q_BSHd.shape;
   const [, keys, groups] = k_BSGd.shape;
@@ -21,7 +22,8 @@ export function attentionReference(
     for (let i = 0; i < queries; i++) {
       for (let j = 0; j < keys; j++) {
         const segment = querySegment_BS[b * queries + i];
-        const open = segment >= 0 && segment === keySegment_BS[b * keys + j] && j <= keys - queries + i;
+        const back = keys - queries + i - j;
+        const open = segment >= 0 && segment === keySegment_BS[b * keys + j] && back >= 0 && back < window;
         blocked[(b * queries + i) * keys + j] = open ? 0 : BLOCKED;
         if (open) seen[b * queries + i] = 1;
       }

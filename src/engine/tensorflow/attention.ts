@@ -48,9 +48,9 @@ function foldHeads(x: Tensor, groups: number): Tensor4D {
 const unfoldHeads = (x: Tensor, [batch, queries, heads, d]: number[]): Tensor4D =>
   headsFirst(tf.reshape(x, [batch, heads, queries, d]));
 
-/** [B, 1, Sq, Sk]: 0 where query i may see key j, of its own segment and not after it, else very low. */
+/** [B, 1, Sq, Sk]: 0 where query i may see key j, of its own segment, not after it and in the window, else very low. */
 function barrier(
-  { querySegment_BS, keySegment_BS }: AttentionAttributes,
+  { querySegment_BS, keySegment_BS, window }: AttentionAttributes,
   batch: number,
   queries: number,
   keys: number,
@@ -58,17 +58,19 @@ function barrier(
   const query = tf.tensor4d(querySegment_BS, [batch, 1, queries, 1], 'int32');
   const key = tf.tensor4d(keySegment_BS, [batch, 1, 1, keys], 'int32');
   const place = tf.reshape(tf.range(keys - queries, keys, 1, 'int32'), [queries, 1]);
-  const reached = tf.greaterEqual(place, tf.range(0, keys, 1, 'int32'));
+  const back = tf.sub(place, tf.range(0, keys, 1, 'int32'));
+  const reached = tf.logicalAnd(tf.greaterEqual(back, 0), tf.less(back, window));
   const shut = tf.logicalNot(tf.logicalAnd(tf.equal(query, key), reached));
   return tf.mul(tf.cast(shut, 'float32'), BLOCKED);
 }
 
-/** x [B, Sq, H, d] with zeros for queries that see no key: those of padding, and those of a segment that has no key yet. */
-function whereSeeing(x: Tensor, { querySegment_BS, keySegment_BS }: AttentionAttributes, keys: number): Tensor {
+/** x [B, Sq, H, d] with zeros for queries that see no key: those of padding, and those of a segment that has no key in reach. */
+function whereSeeing(x: Tensor, { querySegment_BS, keySegment_BS, window }: AttentionAttributes, keys: number): Tensor {
   const [batch, queries] = x.shape;
   const blind = querySegment_BS.map((segment, n) => {
     const b = Math.floor(n / queries);
-    const reach = keySegment_BS.subarray(b * keys, b * keys + keys - queries + (n % queries) + 1);
+    const end = Math.max(0, keys - queries + (n % queries) + 1);
+    const reach = keySegment_BS.subarray(b * keys + Math.max(0, end - window), b * keys + end);
     return Number(segment < 0 || reach.lastIndexOf(segment) < 0);
   });
   if (!blind.includes(1)) return x;

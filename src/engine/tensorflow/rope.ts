@@ -4,9 +4,9 @@ import type { RopeAttributes } from '../fast/rope.ts';
 import { type Tensor3D, tf } from '../tf.ts';
 import { registerTensorflow } from './kernel.ts';
 
-registerTensorflow<RopeAttributes>('MoeRope', ({ x }, { position_T, theta, direction }) => {
+registerTensorflow<RopeAttributes>('MoeRope', ({ x }, { position_T, frequency_h, direction }) => {
   const [tokens, , d] = x.shape;
-  const { cosine, sine } = turnsOf(position_T, d / 2, theta);
+  const { cosine, sine } = turnsOf(position_T, frequency_h);
   const [cosine_T1h, sine_T1h] = [cosine, sine].map(table => tf.tensor3d(table, [tokens, 1, d / 2]));
   const [first, second] = tf.split(x as Tensor3D, 2, 2);
   const turned = direction === 1 ? sine_T1h : tf.neg(sine_T1h);
@@ -20,20 +20,24 @@ interface Turns {
   sine: Float32Array;
 }
 
-let latest: { position_T: Int32Array; half: number; theta: number; turns: Turns } | undefined;
+let latest: { position_T: Int32Array; frequency_h: Float64Array; turns: Turns } | undefined;
 
 /** The tables of the last call are kept: all layers, and the gradient, turn by the same positions. */
-function turnsOf(position_T: Int32Array, half: number, theta: number): Turns {
-  const same = latest?.half === half && latest.theta === theta && equal(latest.position_T, position_T);
-  if (!same) latest = { position_T: position_T.slice(), half, theta, turns: makeTurns(position_T, half, theta) };
+function turnsOf(position_T: Int32Array, frequency_h: Float64Array): Turns {
+  const same = latest && equal(latest.frequency_h, frequency_h) && equal(latest.position_T, position_T);
+  if (!same) {
+    const turns = makeTurns(position_T, frequency_h);
+    latest = { position_T: position_T.slice(), frequency_h: frequency_h.slice(), turns };
+  }
   return latest!.turns;
 }
 
-const equal = (a: Int32Array, b: Int32Array): boolean => a.length === b.length && a.every((value, i) => value === b[i]);
+const equal = <A extends Int32Array | Float64Array>(a: A, b: A): boolean =>
+  a.length === b.length && a.every((value: number, i: number) => value === b[i]);
 
-function makeTurns(position_T: Int32Array, half: number, theta: number): Turns {
-  const speed = Float64Array.from({ length: half }, (_, i) => theta ** (-i / half));
-  const angle = (n: number): number => position_T[Math.floor(n / half)] * speed[n % half];
+function makeTurns(position_T: Int32Array, frequency_h: Float64Array): Turns {
+  const half = frequency_h.length;
+  const angle = (n: number): number => position_T[Math.floor(n / half)] * frequency_h[n % half];
   const size = { length: position_T.length * half };
   return {
     cosine: Float32Array.from(size, (_, n) => Math.cos(angle(n))),

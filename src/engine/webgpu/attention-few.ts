@@ -17,7 +17,8 @@ const stretches = formed(
     name: 'attention of few queries',
     code: /* wgsl */ `
 struct Parameters {
-  rows: u32, stretches: u32, queries: u32, keys: u32, heads: u32, groups: u32, width: u32, scale: f32
+  rows: u32, stretches: u32, queries: u32, keys: u32, heads: u32, groups: u32, width: u32,
+  window: u32, scale: f32
 }
 @group(0) @binding(0) var<storage, read> q: ${rowsType(form)};
 @group(0) @binding(1) var<storage, read> k: ${rowsType(form)};
@@ -49,6 +50,7 @@ fn key_place(row: Row, key: u32) -> u32 { return (row.b * parameters.keys + key)
 fn score(row: Row, key: u32) -> f32 {
   let segment = query_segments[row.b * parameters.queries + row.query];
   if (segment < 0 || key >= parameters.keys || key + parameters.queries > parameters.keys + row.query) { return ${HIDDEN}; }
+  if (parameters.keys + row.query - parameters.queries - key >= parameters.window) { return ${HIDDEN}; }
   if (key_segments[row.b * parameters.keys + key] != segment) { return ${HIDDEN}; }
   var sum = vec4<f32>();
   let place = key_place(row, key);
@@ -88,7 +90,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let share = select(0.0, 1 / total, total > 0);
   let whole = parameters.stretches == 1;
   for (var c = lane; c < parameters.width; c += ${LANES}) {
-    out[index * parameters.width + c] = weighted(row, first, c) * select(1.0, share, whole);
+    var sum = 0.0;
+    if (total > 0) { sum = weighted(row, first, c) * select(1.0, share, whole); }
+    out[index * parameters.width + c] = sum;
   }
   if (lane == 0) { statistics[index] = vec2(largest, select(total, share, whole)); }
 }`,
@@ -136,12 +140,12 @@ export function attendFew(
   gpu: Gpu,
   [q, k, v]: TensorInfo[],
   [out, statistics]: TensorInfo[],
-  { querySegment_BS, keySegment_BS }: AttentionAttributes,
+  { querySegment_BS, keySegment_BS, window }: AttentionAttributes,
 ): void {
   const [batch, queries, heads, width] = q.shape;
   const [, keys, groups] = k.shape;
   const [rows, count] = [batch * queries * heads, Math.max(1, Math.ceil(keys / STRETCH))];
-  const sizes = { rows, stretches: count, queries, keys, heads, groups, width, scale: 1 / Math.sqrt(width) };
+  const sizes = { rows, stretches: count, queries, keys, heads, groups, width, window, scale: 1 / Math.sqrt(width) };
   const gathered =
     count === 1 ? [out, statistics] : [gpu.allocate([rows * count, width]), gpu.allocate([rows * count, 2])];
   gpu.withIntegers(querySegment_BS, query =>

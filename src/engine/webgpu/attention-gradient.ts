@@ -115,8 +115,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let number${i} = numbers_of(${16 * i} + y);
   ${each(form.chunks, chunk => `var sum${chunk}_${i} = vec4<f32>();`)}`,
   )}
-  let end = key_tiles_seen(query_tile);
-  for (var tile = 0u; tile < end; tile++) {
+  let seen = key_tiles_seen(query_tile);
+  for (var tile = seen.x; tile < seen.y; tile++) {
     if (apart(pair, query_tile, tile)) { continue; }
     ${products(form, 'q', 'k', 'score')}
     ${products(form, 'gradient', 'v', 'd_weight')}
@@ -189,7 +189,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let key_x = lane % 16;
   let key_y = lane / 16;
   ${each(blocks, block => each(4, j => `var sum_k${block}_${j} = vec4<f32>();\n  var sum_v${block}_${j} = vec4<f32>();`))}
-  for (var query_tile = first_query_tile(tile); query_tile < parameters.query_tiles; query_tile++) {
+  let seen = query_tiles_seen(tile);
+  for (var query_tile = seen.x; query_tile < seen.y; query_tile++) {
     if (apart(pair, query_tile, tile)) { continue; }
     find_places(pair, query_tile, lane);
     ${products(form, 'q', 'k', 'score')}
@@ -228,7 +229,7 @@ registerGpu<AttentionAttributes>('MoeAttentionGrad', (gpu, inputs, attributes) =
   const { q, k, v, out, statistics, gradient } = inputs;
   const [batch, queries, heads, width] = q.shape;
   const [dq, dk, dv] = [q, k, v].map(tensor => gpu.allocate(tensor.shape));
-  const sizes = tileSizes(q, k);
+  const sizes = tileSizes(q, k, attributes.window);
   const rows = batch * queries * heads;
   const numbers = gpu.allocate([rows, 4]);
   gpu.run(rowNumbers(width), [out, gradient, statistics, numbers], { rows, width }, Math.ceil(rows / 64));

@@ -23,23 +23,25 @@ export const each = (count: number, code: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => code(i)).join('\n  ');
 
 export type TileSizes = Record<
-  'batch' | 'queries' | 'keys' | 'groups' | 'ratio' | 'width' | 'query_tiles' | 'key_tiles' | 'scale',
+  'batch' | 'queries' | 'keys' | 'groups' | 'ratio' | 'width' | 'query_tiles' | 'key_tiles' | 'window' | 'scale',
   number
 >;
 
-export function tileSizes(q: TensorInfo, k: TensorInfo): TileSizes {
+export function tileSizes(q: TensorInfo, k: TensorInfo, window: number): TileSizes {
   const [batch, queries, heads, width] = q.shape;
   const [, keys, groups] = k.shape;
   const ratio = heads / groups;
   const [query_tiles, key_tiles] = [Math.ceil((queries * ratio) / TILE_ROWS), Math.ceil(keys / TILE_KEYS)];
-  return { batch, queries, keys, groups, ratio, width, query_tiles, key_tiles, scale: 1 / Math.sqrt(width) };
+  const scale = 1 / Math.sqrt(width);
+  return { batch, queries, keys, groups, ratio, width, query_tiles, key_tiles, window: Math.min(window, keys), scale };
 }
 
 /** The parameters, and where the parts of a plan begin: pairs (lowest, highest segment) of the tiles of rows and of those of
  *  keys, then the segments of queries and of keys. */
 const PARAMETERS = /* wgsl */ `
 struct Parameters {
-  batch: u32, queries: u32, keys: u32, groups: u32, ratio: u32, width: u32, query_tiles: u32, key_tiles: u32, scale: f32
+  batch: u32, queries: u32, keys: u32, groups: u32, ratio: u32, width: u32, query_tiles: u32, key_tiles: u32,
+  window: i32, scale: f32
 }
 fn key_tiles_at() -> u32 { return 2 * parameters.batch * parameters.query_tiles; }
 fn query_segments_at() -> u32 { return key_tiles_at() + 2 * parameters.batch * parameters.key_tiles; }
@@ -225,7 +227,8 @@ fn segments_of_keys(pair: Pair, key: u32) -> vec4<i32> {
   return segments;
 }
 fn visible(view: vec2<i32>, key: u32, segments: vec4<i32>) -> vec4<bool> {
-  return (segments == vec4(view.y)) & (vec4(i32(key)) + vec4(0, 1, 2, 3) <= vec4(view.x));
+  let back = vec4(view.x - i32(key)) - vec4(0, 1, 2, 3);
+  return (segments == vec4(view.y)) & (back >= vec4(0)) & (back < vec4(parameters.window));
 }
 
 /// Whether no row of one tile shares a segment with any key of another.
@@ -234,16 +237,23 @@ fn apart(pair: Pair, query_tile: u32, key_tile: u32) -> bool {
   let key = key_tiles_at() + 2 * (pair.b * parameters.key_tiles + key_tile);
   return plan[query + 1] < plan[key] || plan[key + 1] < plan[query];
 }
-/// The number of key tiles that the last row of a tile reaches.
-fn key_tiles_seen(query_tile: u32) -> u32 {
+/// The tiles of keys that some row of a tile reaches: from the first to before the second.
+fn key_tiles_seen(query_tile: u32) -> vec2<u32> {
+  let first = parameters.keys + query_tile * ${TILE_ROWS} / parameters.ratio + 1;
   let last = (min((query_tile + 1) * ${TILE_ROWS}, parameters.queries * parameters.ratio) - 1) / parameters.ratio;
-  if (parameters.keys + last < parameters.queries) { return 0; }
-  return min((parameters.keys + last - parameters.queries) / ${TILE_KEYS} + 1, parameters.key_tiles);
+  if (parameters.keys + last < parameters.queries) { return vec2(0u); }
+  let hidden = parameters.queries + u32(parameters.window); // of the keys up to a row's own, those before its window
+  return vec2((max(first, hidden) - hidden) / ${TILE_KEYS},
+              min((parameters.keys + last - parameters.queries) / ${TILE_KEYS} + 1, parameters.key_tiles));
 }
-/// The first tile of rows that sees the first key of a tile.
-fn first_query_tile(key_tile: u32) -> u32 {
-  let reach = key_tile * ${TILE_KEYS} + parameters.queries;
-  return (max(reach, parameters.keys) - parameters.keys) * parameters.ratio / ${TILE_ROWS};
+/// The tiles of rows that reach some key of a tile: from the first to before the second.
+fn query_tiles_seen(key_tile: u32) -> vec2<u32> {
+  let first = key_tile * ${TILE_KEYS} + parameters.queries;
+  let last = min(first + ${TILE_KEYS}, parameters.keys + parameters.queries) + u32(parameters.window) - 1;
+  if (last <= parameters.keys) { return vec2(0u); }
+  let end = min(last - parameters.keys, parameters.queries) * parameters.ratio;
+  return vec2((max(first, parameters.keys) - parameters.keys) * parameters.ratio / ${TILE_ROWS},
+              (end + ${TILE_ROWS - 1}) / ${TILE_ROWS});
 }`;
 
 /** INTO0 … INTO3: products of the invocation's four rows of `rows` with its four keys of `keys`, added up over each 32 channels,

@@ -98,8 +98,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   )}
   var largest = vec4<f32>(${HIDDEN});
   var total = vec4<f32>();
-  let end = key_tiles_seen(query_tile);
-  for (var tile = 0u; tile < end; tile++) {
+  let seen = key_tiles_seen(query_tile);
+  for (var tile = seen.x; tile < seen.y; tile++) {
     if (apart(pair, query_tile, tile)) { continue; }
     ${products(form, 'q', 'k', 'score')}
     ${RUNNING_SOFTMAX}
@@ -131,7 +131,7 @@ registerGpu<AttentionAttributes>('MoeAttention', (gpu: Gpu, { q, k, v }, attribu
     attendFew(gpu, [q, k, v], [out, statistics], attributes);
     return [out, statistics];
   }
-  const sizes = tileSizes(q, k);
+  const sizes = tileSizes(q, k, attributes.window);
   const workgroups = sizes.query_tiles * batch * sizes.groups;
   withPlan(gpu, sizes, attributes, plan =>
     gpu.run(forward(width), [q, k, v, plan, out, statistics], sizes, workgroups),

@@ -1,4 +1,4 @@
-// Rotary positions in WGSL, half rotation: channels i and i + d/2 turn by direction · position · theta^(−2i/d), an invocation
+// Rotary positions in WGSL, half rotation: channels i and i + d/2 turn by direction · position · frequency[i], an invocation
 // per pair of channels (four pairs where d/2 allows it). WGSL promises of sin and cos only an absolute 2⁻¹¹, and an angle of
 // thousands has no digits left in fp32, so the angle is counted in turns, as a fraction of 64 bits: position · turns is exact
 // modulo a whole turn, and what is left of it after quarters is at most π/4, where short Taylor sums give all digits of fp32.
@@ -77,26 +77,27 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 
 const [one, four] = [program(1), program(4)];
 
-registerGpu<RopeAttributes>('MoeRope', (gpu, { x }, { position_T, theta, direction }) => {
+registerGpu<RopeAttributes>('MoeRope', (gpu, { x }, { position_T, frequency_h, direction }) => {
   const [tokens, heads, d] = x.shape;
   const half = d / 2;
   const vectors = half % 4 === 0;
   const y = gpu.allocate(x.shape);
   const workgroups = Math.ceil((tokens * heads * half) / (vectors ? 4 : 1) / LANES);
   gpu.withIntegers(position_T, positions =>
-    gpu.withIntegers(turnsPerPosition(half, theta), turns =>
+    gpu.withIntegers(turnsPerPosition(frequency_h), turns =>
       gpu.run(vectors ? four : one, [x, positions, turns, y], { tokens, heads, half, direction }, workgroups),
     ),
   );
   return [y];
 });
 
-/** theta^(−i/half) / 2π as fractions of 64 bits: all high words, then all low ones. Double precision leaves an error below
+/** Frequencies / 2π as fractions of 64 bits: all high words, then all low ones. Double precision leaves an error below
  *  2⁻⁵⁴ of a turn for each position. */
-function turnsPerPosition(half: number, theta: number): Int32Array {
+function turnsPerPosition(frequency_h: Float64Array): Int32Array {
+  const half = frequency_h.length;
   const words = new Int32Array(2 * half);
   for (let i = 0; i < half; i++) {
-    const high = (theta ** (-i / half) / (2 * Math.PI)) * 2 ** 32;
+    const high = (frequency_h[i] / (2 * Math.PI)) * 2 ** 32;
     words[i] = Math.floor(high);
     words[half + i] = Math.floor((high % 1) * 2 ** 32);
   }
