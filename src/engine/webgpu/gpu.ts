@@ -51,11 +51,11 @@ export class Gpu {
   private readonly compiled = new Map<string, Compiled>();
   /** As `compiled`, by the value itself: the source is too long to be looked up at each run. */
   private readonly known = new WeakMap<Program, Compiled>();
-  private readonly nothing: GPUBuffer;
+  /** What empty tensors are bound to, one for each place: a buffer that is written may not be bound twice. */
+  private readonly nothing: GPUBuffer[] = [];
 
   constructor(backend: TfjsBackend) {
     this.backend = backend;
-    this.nothing = backend.device.createBuffer({ size: 16, usage: GPUBufferUsage.STORAGE });
   }
 
   get device(): GPUDevice {
@@ -101,7 +101,9 @@ export class Gpu {
     const storage = bindings.filter(access => access !== 'uniform');
     if (storage.length !== tensors.length)
       throw new Error(`kernel ${program.name} binds ${storage.length} tensors, got ${tensors.length}`);
-    const buffers = tensors.map((tensor, i) => this.bufferOf(tensor, storage[i] === 'storage'));
+    const buffers = tensors.map((tensor, i) =>
+      tf.util.sizeFromShape(tensor.shape) === 0 ? this.emptyAt(i) : this.bufferOf(tensor, storage[i] === 'storage'),
+    );
     if (fields.length > 0) buffers.push(this.uniform(packParameters(program, fields, parameters)));
     const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
     const group = backend.device.createBindGroup({ layout, entries, label: program.name });
@@ -134,8 +136,12 @@ export class Gpu {
     return this.backend.computePassEncoder;
   }
 
-  private bufferOf({ dataId, shape }: TensorInfo, written: boolean): GPUBuffer {
-    if (tf.util.sizeFromShape(shape) === 0) return this.nothing;
+  private emptyAt(place: number): GPUBuffer {
+    this.nothing[place] ??= this.device.createBuffer({ size: 16, usage: GPUBufferUsage.STORAGE });
+    return this.nothing[place];
+  }
+
+  private bufferOf({ dataId }: TensorInfo, written: boolean): GPUBuffer {
     this.backend.uploadToGPU(dataId);
     this.backend.commandQueueOwnedIds.add(dataId);
     const data = this.backend.tensorMap.get(dataId);
