@@ -4,7 +4,7 @@
 import { countOf, type Integers } from '../src/engine/integers.ts';
 import { hasKernel, runKernel } from '../src/engine/kernel.ts';
 import { type Tensor, type Tensor1D, type Tensor2D, type TensorInfo, tf } from '../src/engine/tf.ts';
-import { countTiles } from '../src/engine/webgpu/count-tiles.ts';
+import { countTiles, MOST_IDS } from '../src/engine/webgpu/count-tiles.ts';
 import { fill } from '../src/engine/webgpu/fill.ts';
 import { type Gpu, registerGpu } from '../src/engine/webgpu/gpu.ts';
 import { WORKGROUP_INDEX } from '../src/engine/webgpu/parts.ts';
@@ -43,14 +43,11 @@ export const topKOnGpu = (score_TE: Tensor2D, k: number): Tensor => runKernel('M
 export const loadOnGpu = (expertId_TK: Integers, counted_T: Integers, numExperts: number): Tensor1D =>
   runKernel('MoeExpertLoad', {}, { expertId_TK, counted_T, numExperts })[0] as Tensor1D;
 
-/** What a GPU's workgroup memory holds for a token. */
-const MOST_EXPERTS = 1024;
-
 /** Runs the choice on [T, E]; writes the softmax into `probabilities`, or takes what is given for scores when that is null. */
 function select(gpu: Gpu, given: TensorInfo, probabilities: TensorInfo | null, options: GpuRouteOptions): TensorInfo {
   const [tokens, experts] = given.shape;
   const { k, languageExpert_T, forced, hintBias, selectionBias_E } = options;
-  if (experts > MOST_EXPERTS) throw new UserError(`webgpu routes to at most ${MOST_EXPERTS} experts, not ${experts}.`);
+  if (experts > MOST_IDS) throw new UserError(`webgpu routes to at most ${MOST_IDS} experts, not ${experts}.`);
   const ids = gpu.allocate([tokens, k], 'int32');
   const nothing = gpu.allocate([1]); // stands for what is not written
   const bias = selectionBias_E && gpu.backend.makeTensorInfo([experts], 'float32', selectionBias_E.slice());

@@ -196,6 +196,15 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
     }
   });
 
+  it('refuses more experts than a workgroup holds', () => {
+    const scores = tf.zeros([1, 1025]) as Tensor2D;
+    expect(() => topKOnGpu(scores, 1)).toThrow('webgpu routes to at most 1024 experts, not 1025.');
+    scores.dispose();
+    expect(() => loadOnGpu(Int32Array.of(0), Int32Array.of(1), 1025)).toThrow(
+      'a tile counts 1024 ids at most, not 1025',
+    );
+  });
+
   it('takes languages that are on the GPU, and leaves out those that no expert has', async () => {
     const drawn = {
       tokens: 70,

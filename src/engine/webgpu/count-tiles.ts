@@ -40,7 +40,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 };
 
 /** A new int32 tensor [numIds, ⌈size / TILE⌉]: how often each id stands in each tile of `ids`, [size] with others than
- *  0 … numIds − 1 left out. With `mask`, an id counts where mask[n / perMask] is 1. The caller releases it. */
+ *  0 … numIds − 1 left out. With `mask`, an id counts where mask.values[n / perValue] is 1. The caller releases it.
+ *  @throws Error for more ids than a workgroup counts. */
 export function countTiles(
   gpu: Gpu,
   ids: TensorInfo,
@@ -48,6 +49,7 @@ export function countTiles(
   numIds: number,
   mask?: { values: TensorInfo; perValue: number },
 ): TensorInfo {
+  if (numIds > MOST_IDS) throw new Error(`a tile counts ${MOST_IDS} ids at most, not ${numIds}`);
   const tiles = Math.ceil(size / TILE);
   const counts = gpu.allocate([numIds, tiles], 'int32');
   const parameters = { size, tiles, ids: numIds, per_mask: mask?.perValue ?? 0 };
