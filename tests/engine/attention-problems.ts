@@ -10,6 +10,8 @@ export interface Problem extends AttentionSizes {
   upstream: Float32Array;
   querySegment: Int32Array;
   keySegment: Int32Array;
+  /** Keys that a query sees back, its own included; all if left out. */
+  window?: number;
 }
 
 export interface Answer {
@@ -55,6 +57,7 @@ export function truth(p: Problem): Record<keyof Answer, Values> {
     const group = Math.floor(((row % heads) * groups) / heads);
     const segment = p.querySegment[b * queries + i];
     const seen = [...Array(Math.max(0, keys - queries + i + 1)).keys()]
+      .slice(-(p.window ?? keys))
       .filter(j => segment >= 0 && p.keySegment[b * keys + j] === segment)
       .map(j => ((b * keys + j) * groups + group) * d);
     const dot = (x: Float32Array, key: Float32Array, at: number) => {

@@ -35,7 +35,7 @@ function solve(p: Problem, operation = attention): Answer {
       tf.tensor(p.v, [batch, keys, groups, d]),
     ];
     const f = (...[q, k, v]: Tensor[]) =>
-      operation(q as Tensor4D, k as Tensor4D, v as Tensor4D, p.querySegment, p.keySegment);
+      operation(q as Tensor4D, k as Tensor4D, v as Tensor4D, p.querySegment, p.keySegment, p.window);
     const { value, grads } = tf.valueAndGrads(f)(inputs, tf.tensor(p.upstream, [batch, queries, heads, d]));
     const [out, dq, dk, dv] = [value, ...grads].map(tensor => (tensor.dataSync() as Float32Array).slice());
     return { out, dq, dk, dv };

@@ -1,8 +1,8 @@
-// What attention and its gradients in WGSL share: tiles of 64 rows × 32 keys, a workgroup of 128 invocations for each.
-// Row n of a key head is query ⌊n / R⌋ of the group's head n mod R (R = H / G), so heads that share keys read them once.
-// Products over channels go through workgroup memory, 32 channels (8 vectors of four) at a time; an invocation holds
-// 4 rows × 4 keys of them: rows y + 16 i, keys 4 x + j, with x = lane mod 8 and y = ⌊lane / 8⌋. Sums over rows or keys are taken
-// tile by tile, then over the tiles, each in one order; multiplications are added by fma, so that equal sums have equal bits.
+// What attention and its gradients in WGSL share: tiles of 64 rows × 32 keys, a workgroup of 128 invocations for each. Row n of a
+// key head is query ⌊n / R⌋ of the group's head n mod R (R = H / G). Products over channels go through workgroup memory, 32 channels
+// (8 vectors) at a time; an invocation holds rows y + 16 i × keys 4 x + j, x = lane mod 8, y = ⌊lane / 8⌋. Sums are taken tile by
+// tile, then over the tiles, each in one order, by fma, so that equal sums have equal bits. A hidden key adds nothing to any bit:
+// out and dq of a document depend on its place modulo 32 positions alone, dk and dv on its place modulo 64 / gcd(64, R).
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import type { TensorInfo } from '../tf.ts';

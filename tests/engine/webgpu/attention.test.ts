@@ -21,7 +21,8 @@ import { use, webgpuHere } from '../backends.ts';
 import { expectClose } from '../judge.ts';
 import { expectTruth, solve } from './solve-attention.ts';
 
-describe.runIf(webgpuHere.works)('on webgpu', () => {
+// Building the kernels takes seconds where the GPU is a program on a busy processor.
+describe.runIf(webgpuHere.works)('on webgpu', { timeout: 300_000 }, () => {
   beforeAll(async () => void (await use('webgpu')));
 
   it('two keys, by hand', async () => {
@@ -70,6 +71,19 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
     ['as many as are few', sizesOf(1, 16, 150, 14, 2, 8), paddedLate],
   ])('few queries: %s', async (_, sizes, layout) => {
     await expectTruth(problem(sizes, layout));
+  });
+
+  it.each([
+    [1, sizesOf(1, 70, 70, 2, 1, 8)],
+    [31, sizesOf(2, 70, 75, 6, 2, 8)],
+    [32, sizesOf(1, 130, 130, 2, 2, 8)],
+    [33, sizesOf(1, 40, 200, 7, 1, 8)],
+    [64, sizesOf(1, 200, 200, 1, 1, 8)],
+    [20, sizesOf(1, 40, 9, 2, 1, 8)],
+    [100, sizesOf(2, 3, 300, 2, 1, 8)],
+    [1, sizesOf(1, 2, 130, 2, 1, 8)],
+  ])('a window of %i keys', async (window, sizes) => {
+    for (const layout of [oneDocument, documents, holes]) await expectTruth({ ...problem(sizes, layout), window });
   });
 
   it('queries before the first key', async () => {

@@ -18,7 +18,7 @@ export async function solve(p: Problem): Promise<Answer> {
   const inputs = [tf.tensor(p.q, qShape), tf.tensor(p.k, kShape), tf.tensor(p.v, kShape)];
   const upstream = tf.tensor4d(p.upstream, qShape);
   const f = (...[q, k, v]: Tensor[]) =>
-    attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, p.querySegment, p.keySegment);
+    attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, p.querySegment, p.keySegment, p.window);
   const { value, grads } = tf.valueAndGrads(f)(inputs, upstream);
   const read = async (tensor: Tensor) => ((await tensor.data()) as Float32Array).slice();
   const [out, dq, dk, dv] = await Promise.all([value, ...grads].map(read));
