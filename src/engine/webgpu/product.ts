@@ -11,6 +11,7 @@ import type { Program } from './program.ts';
 import { sumRows } from './sum-rows.ts';
 import {
   arrayType,
+  MANY,
   oncePerForm,
   readLine,
   SUM_BLOCK,
@@ -69,7 +70,7 @@ ${bias ? readLine('bias', false) : ''}`,
       put: /* wgsl */ `
   let at = (copy + row) * parameters.columns + column;
   let count = parameters.columns - column;
-  ${addUp('c', bias ? 'value + select(vec4<f32>(), line_bias(column, count), first)' : 'value')}`,
+  ${addUp('c', bias ? 'value + select(vec4<f32>(), line_bias(column, count), first && copy == 0)' : 'value')}`,
     }),
   }),
 );
@@ -78,24 +79,30 @@ ${bias ? readLine('bias', false) : ''}`,
 export const inHalf = (gpu: Gpu): boolean =>
   (gpu as Gpu & { precision?: 'f32' | 'f16' }).precision === 'f16' && gpu.device.features.has('shader-f16');
 
-/** Below this many workgroups a GPU has room for the blocks of a sum side by side. */
-const FEW = 128;
-/** Memory for them, in numbers. */
+/** Memory for blocks of sums that are made side by side, in numbers. */
 const MOST_PARTS = 1 << 24;
 
-/** op(a) op(b) + bias. `tile` is chosen by the sizes where it is not given. */
+/** What is otherwise chosen by the sizes. */
+export interface Choice {
+  tile?: Tile;
+  /** Whether the blocks of a long sum are made side by side. */
+  split?: boolean;
+}
+
+/** op(a) op(b) + bias. */
 export function product(
   gpu: Gpu,
   a: TensorInfo,
   b: TensorInfo,
   { transposeA, transposeB }: ProductAttributes,
   bias?: TensorInfo,
-  forced?: Tile,
+  choice: Choice = {},
 ): TensorInfo {
   const [[m, k], n] = [transposeA ? [...a.shape].reverse() : a.shape, b.shape[transposeB ? 0 : 1]];
-  const tile = forced ?? tileFor(m, n);
   const blocks = Math.ceil(k / SUM_BLOCK);
-  const split = !bias && blocks > 1 && tilesOf(tile, m, n) < FEW && m * n * blocks <= MOST_PARTS;
+  const mayBeSplit = (choice.split ?? true) && blocks > 1 && m * n * blocks <= MOST_PARTS;
+  const tile = choice.tile ?? tileFor(m, n, { copies: mayBeSplit ? blocks : 1 });
+  const split = mayBeSplit && (choice.split || tilesOf(tile, m, n) < MANY);
   const vectors = { a: a.shape[1] % 4 === 0, b: b.shape[1] % 4 === 0, c: n % 4 === 0 };
   const half = inHalf(gpu) && !transposeA && transposeB;
   const program = productProgram({ tile, vectors, bias: bias !== undefined, half, transposeA, transposeB });

@@ -42,7 +42,7 @@ export const tilesOf = (tile: Tile, rows: number, columns: number): number =>
   Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 
 /** Enough workgroups to fill a large GPU. */
-const MANY = 256;
+export const MANY = 256;
 
 /** The largest tile of which there are enough. A matrix may be one of several `copies`, or have its rows in `segments` that a
  *  tile does not cross: then a tile is no higher than a quarter of the average one. For two `parts` one that is 8 wide. */
