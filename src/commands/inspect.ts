@@ -1,10 +1,10 @@
 // `moe inspect`: what a configuration or a checkpoint is, without training it and without allocating its weights.
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { FamilyMap } from '../config/families.ts';
 import { loadConfig } from '../config/load.ts';
-import { readConfigJson } from '../model/config-json.ts';
+import { type ModelFolder, readModelFolder } from '../hub/model-folder.ts';
+import { type StoredSize, storedSize } from '../hub/stored-size.ts';
 import { countParameters } from '../model/count.ts';
 import { type ModelSpec, modelSpec } from '../model/spec.ts';
 import { createOutput, table, thousands } from './output.ts';
@@ -22,11 +22,13 @@ interface Subject {
   map: FamilyMap;
   /** Settings to print; null for a checkpoint. */
   settings: unknown;
+  /** Of a checkpoint. */
+  folder?: ModelFolder;
 }
 
 export function inspect(path: string, options: Options): void {
   const out = createOutput(options.json ?? false);
-  const { name, spec, map, settings } = isFolder(path) ? ofCheckpoint(path) : ofConfig(path, options);
+  const { name, spec, map, settings, folder } = isFolder(path) ? ofCheckpoint(path) : ofConfig(path, options);
   const count = countParameters(spec);
   const dense = countParameters({ ...spec, layers: spec.layers.map(() => 'dense' as const) });
   if (options.settings && settings !== null) out.say(stringify(settings));
@@ -34,22 +36,27 @@ export function inspect(path: string, options: Options): void {
     const served = map.languages.filter(language => language.expert === id);
     return [id, expert, served.length, served.map(({ code }) => code).join(' ')];
   });
-  out.say(table(['expert', 'serves', 'languages', 'codes'], byExpert, ''));
+  if (map.languages.length > 0) out.say(`${table(['expert', 'serves', 'languages', 'codes'], byExpert, '')}\n`);
   const sparse = spec.layers.flatMap((kind, layer) => (kind === 'moe' ? [layer] : []));
-  out.say(
-    `\n${name}: ${map.languages.length} languages, ${map.numExperts} experts, k ${spec.num_experts_per_tok}, MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}`,
-  );
-  out.say(
-    `parameters ${thousands(count.total)} in ${count.tensors} tensors, active per token ${thousands(count.active)}, one expert ${thousands(count.expert)}; as a dense model ${thousands(dense.total)}`,
-  );
+  out.say(`${name}: ${expertsSentence(spec, map, sparse)}`);
+  if (folder) out.say(shapeSentence(folder));
+  const total = `parameters ${thousands(count.total)} in ${count.tensors} tensors`;
+  const split = `active per token ${thousands(count.active)}, one expert ${thousands(count.expert)}`;
+  out.say(map.numExperts > 0 ? `${total}, ${split}; as a dense model ${thousands(dense.total)}` : total);
+  const stored = folder && storedSize(folder);
+  if (stored) out.say(weightsSentence(spec, stored));
   out.result({
     name,
+    architecture: folder?.modelType,
     languages: map.languages.length,
     experts: map.numExperts,
     k: spec.num_experts_per_tok,
     moeLayers: sparse,
     parameters: { ...count, dense: dense.total },
     vocabulary: spec.vocab_size,
+    context: spec.max_position_embeddings,
+    tied: spec.tie_word_embeddings,
+    stored,
   });
 }
 
@@ -69,5 +76,32 @@ function ofConfig(path: string, options: Options): Subject {
 
 function ofCheckpoint(path: string): Subject {
   const { checkpoint } = findCheckpoint(path);
-  return { name: checkpoint, ...readConfigJson(join(checkpoint, 'config.json')), settings: null };
+  const folder = readModelFolder(checkpoint);
+  return { name: checkpoint, spec: folder.spec, map: folder.map, settings: null, folder };
+}
+
+function expertsSentence(spec: ModelSpec, map: FamilyMap, sparse: number[]): string {
+  const languages = map.languages.length > 0 ? `${map.languages.length} languages, ` : '';
+  if (map.numExperts === 0) return `${languages}${spec.layers.length} dense layers`;
+  const where = `MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}`;
+  return `${languages}${map.numExperts} experts, k ${spec.num_experts_per_tok}, ${where}`;
+}
+
+function shapeSentence({ modelType, spec }: ModelFolder): string {
+  const { decoder } = spec;
+  const heads = `${spec.num_attention_heads} query and ${spec.num_key_value_heads} key-value heads of ${decoder.head_dim}`;
+  const widths = [
+    ...(spec.layers.includes('dense') ? [`networks ${spec.intermediate_size}`] : []),
+    ...(spec.layers.includes('moe') ? [`experts ${decoder.moe_intermediate_size}`] : []),
+    ...(spec.shared_expert ? [`shared expert ${decoder.shared_expert_intermediate_size}`] : []),
+  ];
+  const windows = [...new Set(decoder.window_L)].filter(window => window !== null);
+  const seen = windows.length > 0 ? `, windows of ${windows.join(' and ')}` : '';
+  return `${modelType}: width ${spec.hidden_size}, ${heads}, ${widths.join(', ')}; context ${thousands(spec.max_position_embeddings)}${seen}, vocabulary ${thousands(spec.vocab_size)}`;
+}
+
+function weightsSentence(spec: ModelSpec, { dtypes, bytes, files, tiedHeadStored, fusedExperts }: StoredSize): string {
+  const types = Object.entries(dtypes).map(([dtype, count]) => `${thousands(count)} in ${dtype}`);
+  const head = spec.tie_word_embeddings ? `tied to the embedding${tiedHeadStored ? ', but stored' : ''}` : 'its own';
+  return `weights: ${types.join(', ')}; ${thousands(bytes)} bytes in ${files} ${files === 1 ? 'file' : 'files'}${fusedExperts ? ', all experts of a layer in one tensor' : ''}; the output head is ${head}`;
 }

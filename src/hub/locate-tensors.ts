@@ -10,8 +10,8 @@ import type { Safetensors, TensorEntry } from './safetensors.ts';
 export interface Naming {
   modelType: string;
   alias?(name: string): string | null;
-  /** Tensors that may be there although nothing reads them. */
-  unread?: RegExp;
+  /** Tensors that may be there although the forward pass never reads them. */
+  unread?(spec: ModelSpec): RegExp | null;
 }
 
 export interface Located {
@@ -36,8 +36,9 @@ export function locateTensors(spec: ModelSpec, { tensors }: Safetensors, naming:
   }
   const tiedHead = (spec.tie_word_embeddings && tensors.get(HEAD)) || null;
   if (tiedHead) used.add(HEAD);
+  const unread = naming.unread?.(spec);
   for (const name of tensors.keys()) {
-    if (used.has(name) || ROTARY.test(name) || naming.unread?.test(name)) continue;
+    if (used.has(name) || ROTARY.test(name) || unread?.test(name)) continue;
     throw new UserError(
       `${from}: tensor '${name}' has no place in the ${naming.modelType} model of its config.json; the two belong to different models.`,
     );

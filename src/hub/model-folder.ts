@@ -25,7 +25,8 @@ export interface ModelFolder {
 }
 
 /** Our selection biases, which createModel takes from among the tensors. */
-const OURS: Naming = { modelType: MODEL_TYPE, unread: /\.mlp\.gate\.e_score_correction_bias$/ };
+const SELECTION_BIAS = /\.mlp\.gate\.e_score_correction_bias$/;
+const OURS: Naming = { modelType: MODEL_TYPE, unread: () => SELECTION_BIAS };
 
 /** Reads and checks the configuration. @throws UserError when it is missing, damaged, or of a model that we cannot compute */
 export function readModelFolder(directory: string): ModelFolder {
@@ -89,7 +90,7 @@ export function readTensors(folder: ModelFolder, { halves }: ReadOptions): Map<s
 }
 
 const selectionBiases = ({ naming }: ModelFolder, { tensors }: Safetensors): [string, TensorEntry][] =>
-  naming === OURS ? [...tensors].filter(([name]) => OURS.unread!.test(name)) : [];
+  naming === OURS ? [...tensors].filter(([name]) => SELECTION_BIAS.test(name)) : [];
 
 const halfMatrix = (entry: TensorEntry): HalfMatrix => ({
   shape: [...entry.shape],

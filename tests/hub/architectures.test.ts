@@ -9,20 +9,13 @@ import { recordRoutings } from '../../src/model/observed.ts';
 import type { TokenInput } from '../../src/model/token-input.ts';
 import { forward } from '../../src/model/transformer.ts';
 import { createModel, disposeModel, type Model } from '../../src/model/weights.ts';
-import { kernelBackends, use } from '../engine/backends.ts';
+import { backends, kernelBackends, use } from '../engine/backends.ts';
 import { collected, difference, tidied, valuesOf } from '../model/toy.ts';
 
 const HOME = join(import.meta.dirname, '..', 'golden', 'hf');
 const NAMES = [
-  'qwen2-tied',
-  'qwen2-untied',
-  'mixtral',
-  'olmoe',
-  'qwen2_moe',
-  'qwen2_moe-norm',
-  'qwen3',
-  'qwen3_moe',
-  'apollo',
+  ...['qwen2-tied', 'qwen2-untied', 'qwen2-window', 'llama3', 'mistral', 'qwen3', 'apollo'],
+  ...['mixtral', 'qwen2_moe', 'qwen2_moe-norm', 'qwen3_moe', 'olmoe'],
 ];
 
 interface Golden {
@@ -104,6 +97,15 @@ describe.each(NAMES)('%s', name => {
     await use(best);
     const model = openGolden(name);
     const { logits, gates } = await compare(model, name, batch);
+    disposeModel(model);
+    expect(logits).toBeLessThan(1e-4);
+    expect(gates).toBeLessThan(1e-5);
+  });
+
+  test.each(backends.filter(backend => backend !== best))('logits and routing of left on %s', async backend => {
+    await use(backend);
+    const model = openGolden(name);
+    const { logits, gates } = await compare(model, name, 'left');
     disposeModel(model);
     expect(logits).toBeLessThan(1e-4);
     expect(gates).toBeLessThan(1e-5);

@@ -14,8 +14,8 @@ export interface Architecture {
   spec(config: ForeignConfig): ModelSpec;
   /** Another name under which files of this architecture have a tensor of ours. */
   alias?(name: string): string | null;
-  /** Tensors that may be in a file of this architecture although its forward pass never reads them. */
-  unread?: RegExp;
+  /** Tensors that may be in a file of such a model although its forward pass never reads them. */
+  unread?(spec: ModelSpec): RegExp | null;
 }
 
 /** What the library takes where the file says nothing. */

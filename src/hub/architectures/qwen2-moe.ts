@@ -25,4 +25,5 @@ export const qwen2Moe: Architecture = {
     };
     return decoderSpec(config, decoder, experts);
   },
+  unread: ({ shared_expert }) => (shared_expert ? null : /\.mlp\.shared_expert(_gate)?\./),
 };
