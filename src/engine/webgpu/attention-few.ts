@@ -1,6 +1,7 @@
-// Attention of few queries in WGSL, as when a token is generated: tiles of rows would be mostly empty and too few for a GPU. A
-// workgroup per row (query and head) and stretch of 128 keys, its invocations side by side over keys for the scores, then over
-// channels for Σ p v; where there are several stretches, a second kernel joins what they gathered over their own largest score.
+// Attention of few queries in WGSL, as when a token is generated: tiles of rows would be mostly empty and too few for a
+// GPU. A workgroup per row (query and head) and stretch of 128 keys, its invocations side by side over keys for the
+// scores, then over channels for Σ p v; where there are several stretches, a second kernel joins what they gathered
+// over their own largest score.
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import type { TensorInfo } from '../tf.ts';
@@ -49,7 +50,8 @@ struct Row { b: u32, group: u32, query: u32 }
 fn key_place(row: Row, key: u32) -> u32 { return (row.b * parameters.keys + key) * parameters.groups + row.group; }
 fn score(row: Row, key: u32) -> f32 {
   let segment = query_segments[row.b * parameters.queries + row.query];
-  if (segment < 0 || key >= parameters.keys || key + parameters.queries > parameters.keys + row.query) { return ${HIDDEN}; }
+  if (segment < 0 || key >= parameters.keys) { return ${HIDDEN}; }
+  if (key + parameters.queries > parameters.keys + row.query) { return ${HIDDEN}; }
   if (parameters.keys + row.query - parameters.queries - key >= parameters.window) { return ${HIDDEN}; }
   if (key_segments[row.b * parameters.keys + key] != segment) { return ${HIDDEN}; }
   var sum = vec4<f32>();

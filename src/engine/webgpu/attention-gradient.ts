@@ -1,7 +1,9 @@
-// The gradient of attention in WGSL. Weights p are computed again from the scores and the statistics of the forward pass, tile by
-// tile: dv = pᵀ dy, dp = dy vᵀ, ds = p ⊙ (dp − Σ_key p dp), dq = ds k / √d, dk = dsᵀ q / √d. A workgroup per tile of rows gathers
-// dq, one per tile of keys dk and dv, over all heads of the group; Σ_key p dp = Σ_c dy out comes first, for each row.
-// MoeAttentionGrad: { q, k, v, out, statistics, gradient }, segments -> dq, dk, dv. See attention-tiles.ts for rows and tiles.
+// The gradient of attention in WGSL. Weights p are computed again from the scores and the statistics of the forward
+// pass, tile by tile: dv = pᵀ dy, dp = dy vᵀ, ds = p ⊙ (dp − Σ_key p dp), dq = ds k / √d, dk = dsᵀ q / √d. A workgroup
+// per tile of rows gathers dq, one per tile of keys dk and dv, over all heads of the group; Σ_key p dp = Σ_c dy out
+// comes first, for each row.
+// MoeAttentionGrad: { q, k, v, out, statistics, gradient }, segments -> dq, dk, dv.
+// See attention-tiles.ts for rows and tiles.
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import {
@@ -27,7 +29,8 @@ import { registerGpu } from './gpu.ts';
 import { WORKGROUP_INDEX } from './parts.ts';
 import type { Program } from './program.ts';
 
-/** For each row: largest score, 1 / Σ e^(score − largest), Σ_c dy out. The last is added up as dp is: equal for a lone key. */
+/** For each row: largest score, 1 / Σ e^(score − largest), Σ_c dy out. The last is added up as dp is: equal for a
+ *  lone key. */
 const rowNumbers = formed(
   (form: Form): Program => ({
     name: 'rows of the gradient of attention',
@@ -138,8 +141,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   }),
 );
 
-/** `SUM{block}_0` … 3 += Σ_row weight[row, key] · NAME[row], for the invocation's keys 4 key_y … 4 key_y + 3 and channels
- *  64 block + 4 key_x … + 3. The weights are in `row_part`; 16 rows of 64 channels pass through `key_part` at a time. */
+/** `SUM{block}_0` … 3 += Σ_row weight[row, key] · NAME[row], for the invocation's keys 4 key_y … 4 key_y + 3 and
+ *  channels 64 block + 4 key_x … + 3. The weights are in `row_part`; 16 rows of 64 channels pass through `key_part`
+ *  at a time. */
 const sumsOverRows = (blocks: number, name: string, sum: string): string =>
   each(
     blocks,
@@ -188,7 +192,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let y = lane / 8;
   let key_x = lane % 16;
   let key_y = lane / 16;
-  ${each(blocks, block => each(4, j => `var sum_k${block}_${j} = vec4<f32>();\n  var sum_v${block}_${j} = vec4<f32>();`))}
+  ${each(blocks, block => each(4, j => `var sum_k${block}_${j} = vec4<f32>(); var sum_v${block}_${j} = vec4<f32>();`))}
   let seen = query_tiles_seen(tile);
   for (var query_tile = seen.x; query_tile < seen.y; query_tile++) {
     if (apart(pair, query_tile, tile)) { continue; }

@@ -1,8 +1,9 @@
-// What attention and its gradients in WGSL share: tiles of 64 rows × 32 keys, a workgroup of 128 invocations for each. Row n of a
-// key head is query ⌊n / R⌋ of the group's head n mod R (R = H / G). Products over channels go through workgroup memory, 32 channels
-// (8 vectors) at a time; an invocation holds rows y + 16 i × keys 4 x + j, x = lane mod 8, y = ⌊lane / 8⌋. Sums are taken tile by
-// tile, then over the tiles, each in one order, by fma, so that equal sums have equal bits. A hidden key adds nothing to any bit:
-// out and dq of a document depend on its place modulo 32 positions alone, dk and dv on its place modulo 64 / gcd(64, R).
+// What attention and its gradients in WGSL share: tiles of 64 rows × 32 keys, a workgroup of 128 invocations for each.
+// Row n of a key head is query ⌊n / R⌋ of its head n mod R (R = H / G). Products over channels go through workgroup
+// memory, 32 channels (8 vectors) at a time; an invocation holds rows y + 16 i × keys 4 x + j, x = lane mod 8, y =
+// ⌊lane / 8⌋. Sums are taken tile by tile, then over the tiles, each in one order, by fma, so that equal sums have
+// equal bits. A hidden key changes no bit: out and dq of a document depend on its place modulo 32 positions alone, dk
+// and dv on its place modulo 64 (32 where R is even).
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import type { TensorInfo } from '../tf.ts';
@@ -36,8 +37,8 @@ export function tileSizes(q: TensorInfo, k: TensorInfo, window: number): TileSiz
   return { batch, queries, keys, groups, ratio, width, query_tiles, key_tiles, window: Math.min(window, keys), scale };
 }
 
-/** The parameters, and where the parts of a plan begin: pairs (lowest, highest segment) of the tiles of rows and of those of
- *  keys, then the segments of queries and of keys. */
+/** The parameters, and where the parts of a plan begin: pairs (lowest, highest segment) of the tiles of rows and of
+ *  those of keys, then the segments of queries and of keys. */
 const PARAMETERS = /* wgsl */ `
 struct Parameters {
   batch: u32, queries: u32, keys: u32, groups: u32, ratio: u32, width: u32, query_tiles: u32, key_tiles: u32,
@@ -185,8 +186,8 @@ fn stage_${name}(chunk: u32, pair: Pair, tile: u32, lane: u32) {
   }
 }`;
 
-/** Workgroup memory and what a tile is. Rows of it are 9 vectors wide, not 8, so that they begin in different banks; key 4 x + j
- *  lies at 8 j + x for the same reason. */
+/** Workgroup memory and what a tile is. Rows of it are 9 vectors wide, not 8, so that they begin in different banks;
+ *  key 4 x + j lies at 8 j + x for the same reason. */
 export const TILES = /* wgsl */ `
 ${PARAMETERS}
 const NOWHERE = 0xffffffffu;
@@ -256,9 +257,9 @@ fn query_tiles_seen(key_tile: u32) -> vec2<u32> {
               (end + ${TILE_ROWS - 1}) / ${TILE_ROWS});
 }`;
 
-/** INTO0 … INTO3: products of the invocation's four rows of `rows` with its four keys of `keys`, added up over each 32 channels,
- *  then over those sums, which keeps twice the digits of one long sum.
- *  Takes `pair`, `tile` (of keys), `lane`, `x` and `y`. */
+/** INTO0 … INTO3: products of the invocation's four rows of `rows` with its four keys of `keys`, added up over each
+ *  32 channels, then over those sums, which keeps twice the digits of one long sum. Takes `pair`, `tile` (of keys),
+ *  `lane`, `x` and `y`. */
 export const products = ({ chunks }: Form, rows: string, keys: string, into: string): string => /* wgsl */ `
   ${each(4, i => `var ${into}${i} = vec4<f32>();`)}
   for (var chunk = 0u; chunk < ${chunks}; chunk++) {
@@ -280,8 +281,9 @@ export const products = ({ chunks }: Form, rows: string, keys: string, into: str
     ${each(4, i => `${into}${i} += part${i};`)}
   }`;
 
-/** SUM{chunk}_0 … 3 = SUM ⊙ keep + Σ_key weight[row, key] · NAME[key], for the invocation's four rows and channels 4 x … 4 x + 3
- *  of each chunk. The weights are in `row_part`, and a barrier stands before they were written. Takes what `products` takes. */
+/** SUM{chunk}_0 … 3 = SUM ⊙ keep + Σ_key weight[row, key] · NAME[key], for the invocation's four rows and channels
+ *  4 x … 4 x + 3 of each chunk. The weights are in `row_part`, and a barrier stands before they were written. Takes
+ *  what `products` takes. */
 export const sumsOverKeys = ({ chunks }: Form, name: string, sum: string, keep: (i: number) => string): string =>
   each(
     chunks,

@@ -1,7 +1,7 @@
-// Causal grouped-query attention in WGSL with a running softmax over tiles of keys (Dao et al. 2022, "FlashAttention"): the
-// Sq × Sk scores of a head never exist. A workgroup per tile of rows; see attention-tiles.ts for rows and tiles.
-// MoeAttention: { q: [B, Sq, H, d], k, v: [B, Sk, G, d] }, segments -> out as q, statistics [B, Sq, H, 2] (each row's largest
-// score and 1 / Σ e^(score − largest), 0 where a row sees nothing).
+// Causal grouped-query attention in WGSL with a running softmax over tiles of keys (Dao et al. 2022, "FlashAttention"):
+// the Sq × Sk scores of a head never exist. A workgroup per tile of rows; see attention-tiles.ts for rows and tiles.
+// MoeAttention: { q: [B, Sq, H, d], k, v: [B, Sk, G, d] }, segments -> out as q, statistics [B, Sq, H, 2] (each row's
+// largest score and 1 / Σ e^(score − largest), 0 where a row sees nothing).
 
 import type { AttentionAttributes } from '../fast/attention.ts';
 import { attendFew } from './attention-few.ts';
@@ -28,7 +28,7 @@ import type { Program } from './program.ts';
 /** Queries of a sequence that are not worth a tile. */
 const FEW = 16;
 
-/** Largest and Σ of what the eight invocations of a row hold, through workgroup memory: a vector for their four rows. */
+/** Largest and Σ of what the eight invocations of a row hold, through workgroup memory, four rows in a vector. */
 const EIGHT_OF_A_ROW = /* wgsl */ `
 var<workgroup> eighths: array<vec4<f32>, ${TILE_LANES}>;
 fn largest_of_rows(y: u32) -> vec4<f32> {
@@ -46,11 +46,15 @@ fn sum_of(value: vec4<f32>) -> f32 { return (value.x + value.y) + (value.z + val
 
 const fourRows = (code: (i: number) => string): string => `vec4(${[0, 1, 2, 3].map(code).join(', ')})`;
 
-/** A tile of scores becomes weights e^(score − largest) in `row_part`; what was gathered before is to be multiplied by `keep`. */
+/** A tile of scores becomes weights e^(score − largest) in `row_part`; what was gathered before is to be multiplied
+ *  by `keep`. */
 const RUNNING_SOFTMAX = /* wgsl */ `
   let key = tile * ${TILE_KEYS} + 4 * x;
   let segments = segments_of_keys(pair, key);
-  ${each(4, i => `score${i} = select(vec4(${HIDDEN}), score${i} * parameters.scale, visible(view${i}, key, segments));`)}
+  ${each(
+    4,
+    i => `score${i} = select(vec4(${HIDDEN}), score${i} * parameters.scale, visible(view${i}, key, segments));`,
+  )}
   eighths[lane] = ${fourRows(i => `largest_of(score${i})`)};
   workgroupBarrier();
   let before = largest;

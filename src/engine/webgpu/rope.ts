@@ -1,7 +1,8 @@
-// Rotary positions in WGSL, half rotation: channels i and i + d/2 turn by direction · position · frequency[i], an invocation
-// per pair of channels (four pairs where d/2 allows it). WGSL promises of sin and cos only an absolute 2⁻¹¹, and an angle of
-// thousands has no digits left in fp32, so the angle is counted in turns, as a fraction of 64 bits: position · turns is exact
-// modulo a whole turn, and what is left of it after quarters is at most π/4, where short Taylor sums give all digits of fp32.
+// Rotary positions in WGSL, half rotation: channels i and i + d/2 turn by direction · position · frequency[i], an
+// invocation per pair of channels (four pairs where d/2 allows it). WGSL promises of sin and cos only an absolute 2⁻¹¹,
+// and an angle of thousands has no digits left in fp32, so the angle is counted in turns, as a fraction of 64 bits:
+// position · turns is exact modulo a whole turn, and what is left of it after quarters is at most π/4, where short
+// Taylor sums give all digits of fp32.
 
 import type { RopeAttributes } from '../fast/rope.ts';
 import { registerGpu } from './gpu.ts';

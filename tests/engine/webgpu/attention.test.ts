@@ -1,5 +1,5 @@
-// Attention in WGSL: sizes around its tiles, widths of every form, holes, padding and caches against double precision, in memory
-// that holds other numbers before; and which bits a document keeps whatever lies beside it.
+// Attention in WGSL: sizes around its tiles, widths of every form, holes, padding and caches against double precision,
+// in memory that holds other numbers before; and which bits a document keeps whatever lies beside it.
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Answer,

@@ -1,4 +1,5 @@
-// Runs attention and its gradients on the GPU, in memory that held other numbers before, and compares with double precision.
+// Runs attention and its gradients on the GPU, in memory that held other numbers before, and compares with double
+// precision.
 import { expect } from 'vitest';
 import { attention } from '../../../src/engine/ops/attention.ts';
 import { type Tensor, type Tensor4D, tf } from '../../../src/engine/tf.ts';
