@@ -1,5 +1,5 @@
-// Rotary positions in WGSL: far positions, which leave no digits for an angle in fp32, every way to hold pairs of channels, and
-// gradients, against double precision, in memory that holds other numbers before.
+// Rotary positions in WGSL: far positions, which leave no digits for an angle in fp32, every way to hold pairs of
+// channels, and gradients, against double precision, in memory that holds other numbers before.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { rope } from '../../../src/engine/ops/rope.ts';
 import { type Tensor3D, tf } from '../../../src/engine/tf.ts';
