@@ -37,6 +37,11 @@ export async function continuePrompt(path: string | undefined, options: Options)
     throw new UserError(`--routing ${mode} needs --language CODE; add it, or use --routing free.`);
   const prompt = tokenizer.encode(options.prompt.normalize('NFC'));
   if (prompt.length === 0) throw new UserError('--prompt is empty; give at least one letter.');
+  const foreign = prompt.find(id => id >= model.spec.vocab_size);
+  if (foreign !== undefined)
+    throw new UserError(
+      `--prompt has token ${foreign} by tokenizer.json, but the model has ${model.spec.vocab_size}; use the model's own tokenizer.json.`,
+    );
   if (prompt.length >= model.spec.max_position_embeddings)
     throw new UserError(
       `--prompt has ${prompt.length} tokens, the model takes ${model.spec.max_position_embeddings}; shorten it.`,

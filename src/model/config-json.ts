@@ -1,6 +1,5 @@
 // config.json of our checkpoints: Hugging Face keys where Hugging Face has them, plus the language map and the router.
 
-import { readFileSync } from 'node:fs';
 import type { FamilyMap } from '../config/families.ts';
 import type { ModelSettings } from '../config/schema.ts';
 import type { Language } from '../data/types.ts';
@@ -94,16 +93,4 @@ function isOf(kind: Kind, value: unknown): boolean {
   if (kind === 'list') return Array.isArray(value);
   if (kind === 'object') return typeof value === 'object' && value !== null;
   return kind === 'number or null' ? value === null || typeof value === 'number' : typeof value === kind;
-}
-
-/** Reads and checks a config.json. @throws UserError when it is missing, not JSON, or another program's */
-export function readConfigJson(path: string): { spec: ModelSpec; map: FamilyMap } {
-  let json: Record<string, unknown>;
-  try {
-    json = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : 'is not valid JSON';
-    throw new UserError(`${path} ${why}; name a checkpoint folder that moe wrote.`);
-  }
-  return fromConfigJson(json, path);
 }

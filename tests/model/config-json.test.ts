@@ -1,19 +1,10 @@
 // config.json: what we write we read back, and another program's file or a damaged one is refused in one sentence.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { UserError } from '../../src/errors.ts';
-import { fromConfigJson, readConfigJson, toConfigJson } from '../../src/model/config-json.ts';
+import { fromConfigJson, toConfigJson } from '../../src/model/config-json.ts';
 import { modelSpec } from '../../src/model/spec.ts';
 import { toyMap, toySpec } from './toy.ts';
-
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'moe-config-'));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** As a file does. */
 const throughText = (json: object): Record<string, unknown> => JSON.parse(JSON.stringify(json));
@@ -119,17 +110,5 @@ test('each missing key is named', () => {
   for (const key of needed) {
     const { [key]: _, ...rest } = json;
     expect(messageOf(() => fromConfigJson(rest, 'config.json'))).toContain(`'${key}'`);
-  }
-});
-
-test('a file that is absent, broken or not an object is refused with its path', () => {
-  const path = join(folder, 'config.json');
-  expect(messageOf(() => readConfigJson(path))).toMatch(/config\.json is missing/);
-  for (const text of ['{"model_type": ', 'null', '[]', '3']) {
-    writeFileSync(path, text);
-    expect(
-      messageOf(() => readConfigJson(path)),
-      text,
-    ).toContain(path);
   }
 });
