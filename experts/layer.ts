@@ -18,8 +18,8 @@ import { type SharedExpertWeights, sharedExpert } from './shared.ts';
 export interface MoeWeights {
   /** Hugging Face's mlp.gate.weight [E, D]. */
   router_ED: Tensor2D;
-  /** E networks, by expert id. */
-  experts: readonly FfnWeights[];
+  /** E networks, by expert id; or what runs them, where they are not in memory all at once. */
+  experts: readonly FfnWeights[] | ApplyExperts;
   shared?: SharedExpertWeights;
 }
 export interface MoeOptions extends RouteOptions {
@@ -49,11 +49,12 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
   let routing!: Routing;
   let served!: { plan: DispatchPlan; dropped: number | Tensor };
   let load_E!: Load;
+  const numExperts = weights.router_ED.shape[0];
   const { y_TD, balance, z } = tf.tidy(() => {
     const logits_TE = linear(x_TD, weights.router_ED);
     routing = route(logits_TE, tokens, options);
-    served = planServed(routing, weights.experts.length, tokens.counted_T, options);
-    load_E = expertLoad(routing.expertId_TK, routing.k, weights.experts.length, tokens.counted_T);
+    served = planServed(routing, numExperts, tokens.counted_T, options);
+    load_E = expertLoad(routing.expertId_TK, routing.k, numExperts, tokens.counted_T);
     const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options.dispatch);
     return {
       y_TD: weights.shared ? routed_TD.add<Tensor2D>(sharedExpert(x_TD, weights.shared)) : routed_TD,
@@ -90,10 +91,11 @@ function mix(
   x_TD: Tensor2D,
   gate_TK: Tensor2D,
   plan: DispatchPlan,
-  experts: readonly FfnWeights[],
+  experts: MoeWeights['experts'],
   path: MoeOptions['dispatch'],
 ): Tensor2D {
-  const applyExperts: ApplyExperts = (rows_MD, offsets_E1) => groupedFfn(rows_MD, experts, offsets_E1);
+  const applyExperts: ApplyExperts =
+    typeof experts === 'function' ? experts : (rows_MD, offsets_E1) => groupedFfn(rows_MD, experts, offsets_E1);
   const dispatch = path === 'tf' ? dispatchByGather : dispatchByOneHot;
   return dispatch(x_TD, gate_TK, plan, applyExperts);
 }

@@ -2,6 +2,7 @@
 // Shapes: T tokens, D width.
 import type { Load } from '../../routing/load.ts';
 import type { Routing, RoutingMode } from '../../routing/types.ts';
+import type { Integers } from '../engine/integers.ts';
 import type { Tensor, Tensor2D } from '../engine/tf.ts';
 import type { KvCache } from './kv-cache.ts';
 
@@ -17,4 +18,6 @@ export interface ForwardOptions {
   onFfnInput?: (layer: number, x_TD: Tensor2D) => void;
   /** Called once per MoE layer with what was chosen; the tensors in it live only during the call. */
   onRouting?: (layer: number, routing: Routing, load_E: Load) => void;
+  /** Runs the experts of a layer in its stead, on the rows that it has sorted by expert: for weights not in memory. */
+  applyExperts?: (layer: number, rows_MD: Tensor2D, offsets_E1: Integers) => Tensor2D;
 }

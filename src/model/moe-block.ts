@@ -1,5 +1,6 @@
 // One MoE layer of a model: gathers its weights by name, asks experts/layer.ts, and weighs its auxiliary losses.
 
+import type { ApplyExperts } from '../../experts/dispatch/tf.ts';
 import type { FfnWeights } from '../../experts/ffn.ts';
 import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
 import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
@@ -18,7 +19,7 @@ export interface MoeBlockResult {
 
 /** @param x_TD the normed hidden states [T, D] */
 export function moeBlock(
-  model: Model,
+  model: Pick<Model, 'spec' | 'selectionBias'>,
   layer: number,
   x_TD: Tensor2D,
   weight: LayerWeights,
@@ -28,7 +29,7 @@ export function moeBlock(
   const { router, num_experts_per_tok, norm_topk_prob, capacity_factor } = model.spec;
   const out = moeLayer(
     x_TD,
-    moeWeights(model.spec, weight),
+    moeWeights(model.spec, weight, options.applyExperts?.bind(null, layer)),
     { languageExpert_T: tokens.languageExpert_T, counted_T: tokens.counted_T, tokenId_T: tokens.id_T },
     {
       kind: router.kind,
@@ -51,17 +52,27 @@ export function moeBlock(
   return { y_TD: out.y_TD, auxiliary, probabilities_TE: out.routing.probabilities_TE };
 }
 
-function moeWeights(spec: ModelSpec, weight: LayerWeights): MoeWeights {
-  const ffn = (at: string): FfnWeights => ({
+/** One expert of a layer. */
+export const expertWeights = (weight: LayerWeights, expert: number): FfnWeights =>
+  ffnWeights(weight, `mlp.experts.${expert}`);
+
+function ffnWeights(weight: LayerWeights, at: string): FfnWeights {
+  return {
     gate_proj: weight(`${at}.gate_proj.weight`) as Tensor2D,
     up_proj: weight(`${at}.up_proj.weight`) as Tensor2D,
     down_proj: weight(`${at}.down_proj.weight`) as Tensor2D,
-  });
+  };
+}
+
+function moeWeights(spec: ModelSpec, weight: LayerWeights, applyExperts?: ApplyExperts): MoeWeights {
   return {
     router_ED: weight('mlp.gate.weight') as Tensor2D,
-    experts: Array.from({ length: spec.numExperts }, (_, e) => ffn(`mlp.experts.${e}`)),
+    experts: applyExperts ?? Array.from({ length: spec.numExperts }, (_, e) => expertWeights(weight, e)),
     shared: spec.shared_expert
-      ? { ffn: ffn('mlp.shared_expert'), sharedGate_1D: weight('mlp.shared_expert_gate.weight') as Tensor2D }
+      ? {
+          ffn: ffnWeights(weight, 'mlp.shared_expert'),
+          sharedGate_1D: weight('mlp.shared_expert_gate.weight') as Tensor2D,
+        }
       : undefined,
   };
 }

@@ -45,7 +45,7 @@ export function forward(model: Model, tokens: TokenInput, options: ForwardOption
   return { logits_TV: linear(x_TD, head), auxiliary: auxiliaries.length > 0 ? tf.addN(auxiliaries) : null };
 }
 
-interface LayerResult {
+export interface LayerResult {
   x_TD: Tensor2D;
   auxiliary: Scalar | null;
   probabilities_TE?: Tensor2D;
@@ -87,8 +87,9 @@ function runLayer(
   };
 }
 
-function block(
-  model: Model,
+/** One layer on weights that are given by name. */
+export function block(
+  model: Pick<Model, 'spec' | 'selectionBias'>,
   layer: number,
   x_TD: Tensor2D,
   weight: LayerWeights,
