@@ -176,6 +176,97 @@ describe('refused with key and value', () => {
   });
 });
 
+test('many experts in many layers are refused before their names are listed', () => {
+  const folder = changed('qwen3_moe', { num_hidden_layers: 1000, num_local_experts: 1000 });
+  expect(messageOf(() => readModelFolder(folder))).toMatch(/num_local_experts is 1000; 1000000 experts in all layers/);
+});
+
+describe('where the file says nothing, the value that the library takes', () => {
+  const bare = (name: string, settings: Record<string, unknown> = {}) =>
+    readModelFolder(
+      changed(name, { layer_types: undefined, rope_parameters: undefined, rms_norm_eps: undefined, ...settings }),
+    ).spec;
+
+  test('epsilon and rotary base', () => {
+    const of = ({ rms_norm_eps, rope_theta }: ModelFolder['spec']) => [rms_norm_eps, rope_theta];
+    for (const name of ['qwen2-tied', 'llama3', 'mistral', 'qwen2_moe', 'qwen3', 'qwen3_moe'])
+      expect(of(bare(name)), name).toEqual([1e-6, 10_000]);
+    expect(of(bare('mixtral'))).toEqual([1e-5, 1_000_000]);
+    expect(of(bare('olmoe'))).toEqual([1e-5, 10_000]);
+  });
+
+  test('widths of heads: their share of the width, but 128 for Qwen3', () => {
+    expect(bare('llama3', { head_dim: undefined }).decoder.head_dim).toBe(8);
+    expect(bare('qwen3_moe', { head_dim: undefined }).decoder.head_dim).toBe(8);
+    expect(bare('qwen3', { head_dim: undefined }).decoder.head_dim).toBe(128);
+  });
+
+  test('windows', () => {
+    const windows = (name: string, settings: Record<string, unknown>) => bare(name, settings).decoder.window_L;
+    expect(windows('mistral', { sliding_window: undefined })).toEqual([4096, 4096, 4096]);
+    expect(windows('mistral', { sliding_window: null })).toEqual([null, null, null]);
+    expect(windows('mixtral', { sliding_window: undefined })).toEqual([null, null]);
+    expect(windows('mixtral', { sliding_window: 5 })).toEqual([5, 5]);
+    const on = { use_sliding_window: true, sliding_window: 5 };
+    expect(windows('qwen2-tied', { ...on, max_window_layers: 2 })).toEqual([null, null, 5]);
+    expect(windows('qwen3', { ...on, max_window_layers: 1 })).toEqual([null, 5, 5]);
+    expect(windows('qwen3_moe', { ...on, max_window_layers: 1 })).toEqual([5, 5, 5]);
+    // Qwen2-MoE: every other layer, below max_window_layers.
+    expect(windows('qwen2_moe-norm', { ...on, max_window_layers: 2 })).toEqual([5, null, null, null]);
+    expect(windows('qwen2_moe-norm', { ...on, max_window_layers: 4 })).toEqual([5, null, 5, null]);
+    expect(windows('qwen2-tied', { sliding_window: 5, max_window_layers: 0 })).toEqual([null, null, null]);
+  });
+
+  test('stretched rotations', () => {
+    const { rope_scaling } = bare('llama3', { rope_theta: 50, rope_scaling: { type: 'linear', factor: 4 } }).decoder;
+    expect(rope_scaling).toMatchObject({ rope_type: 'linear', factor: 4 });
+    expect(bare('llama3', { rope_theta: 50 })).toMatchObject({ rope_theta: 50, decoder: { rope_scaling: null } });
+  });
+
+  test('biases of the output projection come with attention_bias', () => {
+    expect(bare('llama3', { attention_bias: true }).decoder).toMatchObject({ qkv_bias: true, o_bias: true });
+    expect(bare('qwen2_moe', { qkv_bias: false }).decoder).toMatchObject({ qkv_bias: false, o_bias: false });
+    expect(bare('qwen2_moe').decoder).toMatchObject({ qkv_bias: true, o_bias: false });
+  });
+});
+
+test('in shards, in bf16 and in parts: the same tensors; halves stay halves but for routers and norms', async () => {
+  const folder = await rewritten('olmoe-fused', () => undefined);
+  const weights = join(folder.directory, 'model.safetensors');
+  const entries = [...readSafetensors(weights).tensors.values()].map(entry => ({
+    ...entry,
+    values: readFloat32(entry),
+  }));
+  const shards = ['a.safetensors', 'b.safetensors'];
+  for (const [i, shard] of shards.entries())
+    await writeSafetensors(
+      join(folder.directory, shard),
+      entries
+        .filter((_, e) => e % 2 === i)
+        .map(({ values, ...entry }) => ({ ...entry, dtype: 'BF16', values: () => values })),
+    );
+  rmSync(weights);
+  const weight_map = Object.fromEntries(entries.map(({ name }, e) => [name, shards[e % 2]]));
+  writeFileSync(join(folder.directory, 'model.safetensors.index.json'), JSON.stringify({ weight_map }));
+  expect(storedSize(folder)).toMatchObject({ files: 2, dtypes: { BF16: countParameters(folder.spec).total } });
+  const wanted = readTensors(readModelFolder(at('olmoe')), { halves: false });
+  const bits = new Float32Array(1);
+  for (const [name, found] of readTensors(folder, { halves: true })) {
+    const isMatrix = found.shape.length === 2 && !name.endsWith('mlp.gate.weight');
+    expect('halves' in found, name).toBe(isMatrix);
+    const values =
+      'halves' in found
+        ? Array.from(found.halves, half => {
+            new Uint32Array(bits.buffer)[0] = half << 16;
+            return bits[0];
+          })
+        : found.values;
+    (wanted.get(name) as HostTensor).values.forEach((value, i) => {
+      expect(Math.abs(values[i] - value)).toBeLessThanOrEqual(Math.abs(value) / 256);
+    });
+  }
+});
+
 describe('tensors that do not fit', () => {
   const opened = async (...of: Parameters<typeof rewritten>): Promise<string> => {
     const folder = await rewritten(...of);

@@ -120,6 +120,15 @@ export function sparseLayers(config: ForeignConfig): LayerKind[] {
   return Array.from({ length: countOf(config, 'num_hidden_layers') }, (_, i) => (isSparse(i) ? 'moe' : 'dense'));
 }
 
+/** Four times those of the largest published model; a hostile file must not make us list millions of tensors. */
+const MOST_EXPERTS = 2 ** 17;
+
 /** The number of experts by its name in either version. */
-export const expertsOf = (config: ForeignConfig): number =>
-  countOf(config, (config.json.num_experts ?? null) === null ? 'num_local_experts' : 'num_experts');
+export function expertsOf(config: ForeignConfig): number {
+  const key = (config.json.num_experts ?? null) === null ? 'num_local_experts' : 'num_experts';
+  const count = countOf(config, key);
+  const all = count * countOf(config, 'num_hidden_layers');
+  return all <= MOST_EXPERTS
+    ? count
+    : refuse(config, key, `${all} experts in all layers are more than ${MOST_EXPERTS}`);
+}
