@@ -1,6 +1,6 @@
 // Every verb of `moe`, in the order of --help: names, arguments, options and defaults. What a verb does stands in the file
 // of its name and is imported only when it runs, so that help and wrong options answer at once.
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import {
   backendOption,
   decimal,
@@ -23,6 +23,7 @@ export const VERBS: (() => Command)[] = [
   evaluate,
   generate,
   upcycle,
+  exportVerb,
   inspect,
   data,
   bench,
@@ -131,6 +132,31 @@ function upcycle(): Command {
       '\nExample:\n  moe upcycle --from runs/dense --families configs/families/apollo.yaml --layers last:2 --out runs/upcycled',
     )
     .action(async options => (await import('./upcycle.ts')).upcycle(options));
+}
+
+function exportVerb(): Command {
+  return new Command('export')
+    .summary('write a checkpoint as a folder that other programs load')
+    .description(
+      'Writes a checkpoint, ours or a foreign one, as safetensors that stock transformers loads, with a model card.',
+    )
+    .argument('<checkpoint>', 'run folder, checkpoint, or folder of a Hugging Face model')
+    .addOption(
+      new Option('--to <layout>', 'qwen2-moe: stock transformers and vLLM; apollo; safetensors: our own')
+        .choices(['qwen2-moe', 'apollo', 'safetensors'])
+        .makeOptionMandatory(),
+    )
+    .requiredOption('--out <dir>', 'folder to make')
+    .addOption(
+      new Option('--dtype <type>', 'of the weights (default: as they are stored)').choices(['f32', 'bf16', 'f16']),
+    )
+    .option('--max-shard-size <size>', 'of one file of weights', '5GB')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe export runs/50lang-quick --to qwen2-moe --dtype bf16 --out exported\n  moe export runs/upcycled --to apollo --out apollo',
+    )
+    .action(async (checkpoint, options) => (await import('./export.ts')).exportCheckpoint(checkpoint, options));
 }
 
 function inspect(): Command {

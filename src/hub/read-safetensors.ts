@@ -3,6 +3,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '../errors.ts';
+import { float8E4m3ToFloat32, float8E5m2ToFloat32 } from './float8.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.ts';
 import type { Safetensors, TensorEntry } from './safetensors.ts';
 import { DTYPE_BYTES, headerLength, LENGTH_BYTES, parseHeader } from './safetensors.ts';
@@ -98,6 +99,8 @@ export function readBytes(entry: TensorEntry): Uint8Array<ArrayBuffer> {
 export function readFloat32(entry: TensorEntry): Float32Array {
   const { buffer } = readBytes(entry);
   if (entry.dtype === 'BF16') return bfloat16ToFloat32(new Uint16Array(buffer));
+  if (entry.dtype === 'F8_E4M3') return float8E4m3ToFloat32(new Uint8Array(buffer));
+  if (entry.dtype === 'F8_E5M2') return float8E5m2ToFloat32(new Uint8Array(buffer));
   if (entry.dtype === 'F16') return float16ToFloat32(new Uint16Array(buffer));
   if (entry.dtype === 'F32') return new Float32Array(buffer);
   if (entry.dtype === 'F64') return new Float32Array(new Float64Array(buffer));

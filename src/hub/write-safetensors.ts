@@ -3,7 +3,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { UserError } from '../errors.ts';
 import { float32ToBfloat16, float32ToFloat16 } from './half.ts';
-import { buildHeader, canonicalOrder, tensorBytes } from './safetensors.ts';
+import { buildHeader, canonicalOrder, type TensorShape, tensorBytes } from './safetensors.ts';
 
 /** One tensor to be written. F32, BF16 and F16 take float32 values and round to nearest even; I32 takes int32 values. */
 export interface TensorSource {
@@ -13,6 +13,11 @@ export interface TensorSource {
   values: () => Float32Array | Int32Array | Promise<Float32Array | Int32Array>;
 }
 
+/** One tensor whose bytes are written as they are, of any type. */
+export interface StoredTensor extends TensorShape {
+  bytes: () => Uint8Array;
+}
+
 /** Node refuses single writes of 2 GiB. */
 const LARGEST_WRITE = 2 ** 30;
 
@@ -20,7 +25,7 @@ const LARGEST_WRITE = 2 ** 30;
  *  given twice; values whose number or type is not the declared one. */
 export async function writeSafetensors(
   path: string,
-  tensors: readonly TensorSource[],
+  tensors: readonly (TensorSource | StoredTensor)[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const inOrder = canonicalOrder(tensors);
@@ -28,18 +33,25 @@ export async function writeSafetensors(
   const file = openSync(path, 'wx');
   try {
     writeAll(file, buildHeader(inOrder, metadata));
-    for (const tensor of inOrder) writeAll(file, encode(tensor, await tensor.values()));
+    for (const tensor of inOrder) writeAll(file, await dataOf(tensor));
   } finally {
     closeSync(file);
   }
 }
 
-function refuseDoubles(tensors: readonly TensorSource[]): void {
+function refuseDoubles(tensors: readonly TensorShape[]): void {
   const names = new Set(['__metadata__']);
   for (const { name } of tensors) {
     if (names.has(name)) throw new UserError(`cannot save two tensors under the name "${name}"; name each once`);
     names.add(name);
   }
+}
+
+async function dataOf(tensor: TensorSource | StoredTensor): Promise<Uint8Array> {
+  if (!('bytes' in tensor)) return encode(tensor, await tensor.values());
+  const bytes = tensor.bytes();
+  if (bytes.length === tensorBytes(tensor)) return bytes;
+  throw new Error(`tensor "${tensor.name}" of shape [${tensor.shape}] was given ${bytes.length} bytes`);
 }
 
 function encode(tensor: TensorSource, value_N: Float32Array | Int32Array): Uint8Array {

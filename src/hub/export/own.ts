@@ -1,0 +1,24 @@
+// Our own layout, whatever the model was opened from: every tensor under its own name, and a config.json that moe reads.
+import type { FamilyMap } from '../../config/families.ts';
+import { MODEL_TYPE, toConfigJson } from '../../model/config-json.ts';
+import { type ModelSpec, tensorSpecs } from '../../model/spec.ts';
+import { type ConfigFacts, eosTokenId, type Layout } from './layout.ts';
+
+/** @param biases the balancing biases of the layers that have one, by name */
+export function ownLayout(
+  spec: ModelSpec,
+  map: FamilyMap,
+  { dtype, tokens }: ConfigFacts,
+  biases: readonly string[],
+): Layout {
+  const config = {
+    ...toConfigJson(spec, map, tokens.eos[0]),
+    torch_dtype: dtype,
+    bos_token_id: tokens.bos,
+    eos_token_id: eosTokenId(tokens),
+    pad_token_id: tokens.pad,
+  };
+  const own = tensorSpecs(spec).map(({ name, shape }) => ({ name, shape, from: name }));
+  const bias = biases.map(name => ({ name, shape: [spec.numExperts], from: name }));
+  return { modelType: MODEL_TYPE, tensors: [...own, ...bias], configJson: `${JSON.stringify(config, null, 2)}\n` };
+}
