@@ -18,8 +18,8 @@ import { type SharedExpertWeights, sharedExpert } from './shared.ts';
 export interface MoeWeights {
   /** Hugging Face's mlp.gate.weight [E, D]. */
   router_ED: Tensor2D;
-  /** E networks, by expert id; or what runs them, where they are not in memory all at once. */
-  experts: readonly FfnWeights[] | ApplyExperts;
+  /** E networks, by expert id; not read where `applyExperts` is given. */
+  experts: readonly FfnWeights[];
   shared?: SharedExpertWeights;
 }
 export interface MoeOptions extends RouteOptions {
@@ -29,6 +29,8 @@ export interface MoeOptions extends RouteOptions {
   capacityFactor: number | null;
   /** Where the balance loss takes its load from. */
   balance: BalanceSource;
+  /** Runs the experts, where they are not in memory all at once. */
+  applyExperts?: ApplyExperts;
 }
 export interface MoeOutput {
   y_TD: Tensor2D;
@@ -55,7 +57,7 @@ export function moeLayer(x_TD: Tensor2D, weights: MoeWeights, tokens: TokenInfo,
     routing = route(logits_TE, tokens, options);
     served = planServed(routing, numExperts, tokens.counted_T, options);
     load_E = expertLoad(routing.expertId_TK, routing.k, numExperts, tokens.counted_T);
-    const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options.dispatch);
+    const routed_TD = mix(x_TD, routing.gate_TK, served.plan, weights.experts, options);
     return {
       y_TD: weights.shared ? routed_TD.add<Tensor2D>(sharedExpert(x_TD, weights.shared)) : routed_TD,
       balance: balanceLoss(routing, tokens.counted_T, options.balance),
@@ -91,11 +93,11 @@ function mix(
   x_TD: Tensor2D,
   gate_TK: Tensor2D,
   plan: DispatchPlan,
-  experts: MoeWeights['experts'],
-  path: MoeOptions['dispatch'],
+  experts: readonly FfnWeights[],
+  options: Pick<MoeOptions, 'dispatch' | 'applyExperts'>,
 ): Tensor2D {
   const applyExperts: ApplyExperts =
-    typeof experts === 'function' ? experts : (rows_MD, offsets_E1) => groupedFfn(rows_MD, experts, offsets_E1);
-  const dispatch = path === 'tf' ? dispatchByGather : dispatchByOneHot;
+    options.applyExperts ?? ((rows_MD, offsets_E1) => groupedFfn(rows_MD, experts, offsets_E1));
+  const dispatch = options.dispatch === 'tf' ? dispatchByGather : dispatchByOneHot;
   return dispatch(x_TD, gate_TK, plan, applyExperts);
 }

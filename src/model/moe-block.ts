@@ -1,6 +1,5 @@
 // One MoE layer of a model: gathers its weights by name, asks experts/layer.ts, and weighs its auxiliary losses.
 
-import type { ApplyExperts } from '../../experts/dispatch/tf.ts';
 import type { FfnWeights } from '../../experts/ffn.ts';
 import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
 import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
@@ -27,9 +26,10 @@ export function moeBlock(
   options: ForwardOptions,
 ): MoeBlockResult {
   const { router, num_experts_per_tok, norm_topk_prob, capacity_factor } = model.spec;
+  const applyExperts = options.applyExperts?.bind(null, layer);
   const out = moeLayer(
     x_TD,
-    moeWeights(model.spec, weight, options.applyExperts?.bind(null, layer)),
+    moeWeights(model.spec, weight, applyExperts === undefined),
     { languageExpert_T: tokens.languageExpert_T, counted_T: tokens.counted_T, tokenId_T: tokens.id_T },
     {
       kind: router.kind,
@@ -41,6 +41,7 @@ export function moeBlock(
       dispatch: 'tf',
       capacityFactor: capacity_factor,
       balance: 'assigned',
+      applyExperts,
     },
   );
   options.onRouting?.(layer, out.routing, out.load_E);
@@ -64,10 +65,10 @@ function ffnWeights(weight: LayerWeights, at: string): FfnWeights {
   };
 }
 
-function moeWeights(spec: ModelSpec, weight: LayerWeights, applyExperts?: ApplyExperts): MoeWeights {
+function moeWeights(spec: ModelSpec, weight: LayerWeights, withExperts: boolean): MoeWeights {
   return {
     router_ED: weight('mlp.gate.weight') as Tensor2D,
-    experts: applyExperts ?? Array.from({ length: spec.numExperts }, (_, e) => expertWeights(weight, e)),
+    experts: Array.from({ length: withExperts ? spec.numExperts : 0 }, (_, e) => expertWeights(weight, e)),
     shared: spec.shared_expert
       ? {
           ffn: ffnWeights(weight, 'mlp.shared_expert'),
