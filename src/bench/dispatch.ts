@@ -196,11 +196,14 @@ function prepare(shape: DispatchShape, seed: number, sets: number): Inputs {
   const { tokens, choices, experts, width, load } = shape;
   const expertId_TK = expertIds(load, shape, createRng(`${seed}/${load}`));
   const matrix = matrices(`${seed}/rows`);
-  const rows: Rows[] = Array.from({ length: sets }, () => {
-    const [x_TD, dout_TD] = [0, 1].map(() => matrix(tokens, width));
-    const [y_MD, dy_MD] = [0, 1].map(() => matrix(tokens * choices, width));
-    return { x_TD, dout_TD, y_MD, dy_MD };
-  });
+  const [x_TD, dout_TD] = [0, 1].map(() => matrix(tokens, width));
+  const [y_MD, dy_MD] = [0, 1].map(() => matrix(tokens * choices, width));
+  const copied = (tensor: Tensor2D): Tensor2D => tf.add(tensor, 0);
+  const rows: Rows[] = Array.from({ length: sets }, (_, set) =>
+    set === 0
+      ? { x_TD, dout_TD, y_MD, dy_MD }
+      : { x_TD: copied(x_TD), dout_TD: copied(dout_TD), y_MD: copied(y_MD), dy_MD: copied(dy_MD) },
+  );
   const gate_TK = tf.tidy(() => tf.softmax(matrix(tokens, choices)));
   const ids = idsFor(expertId_TK, choices);
   const plan = planOf(ids, choices, experts);
