@@ -47,7 +47,7 @@ export const productProgram = oncePerForm(
       a: { buffers: ['a'], alongK: !transposeA, vectors: vectors.a },
       b: { buffers: ['b'], alongK: transposeB, vectors: vectors.b },
       declarations: /* wgsl */ `
-struct Parameters { rows: u32, columns: u32, terms: u32, span: u32 }
+struct Parameters { rows: u32, columns: u32, terms: u32, span: u32, by_rows: u32 }
 @group(0) @binding(0) var<storage, read> a: ${arrayType(vectors.a)};
 @group(0) @binding(1) var<storage, read> b: ${arrayType(vectors.b)};
 @group(0) @binding(2) var<storage, read_write> c: ${arrayType(vectors.c)};
@@ -59,9 +59,10 @@ ${writeLine('c', vectors.c)}
 ${bias ? readLine('bias', false) : ''}`,
       locate: /* wgsl */ `
   copy = id.z * parameters.rows;
-  column_first = id.x * ${tile.columns};
+  let place = select(id.xy, id.yx, parameters.by_rows == 1);
+  column_first = place.x * ${tile.columns};
   column_end = parameters.columns;
-  row_first = id.y * ${tile.rows};
+  row_first = place.y * ${tile.rows};
   row_end = parameters.rows;
   k_first = id.z * parameters.span;
   k_end = min(parameters.terms, k_first + parameters.span);
@@ -107,9 +108,12 @@ export function product(
   const half = inHalf(gpu) && !transposeA && transposeB;
   const program = productProgram({ tile, vectors, bias: bias !== undefined, half, transposeA, transposeB });
   const c = gpu.allocate(split ? [blocks, m * n] : [m, n]);
-  const span = split ? SUM_BLOCK : k;
-  const grid = [Math.ceil(n / tile.columns), Math.ceil(m / tile.rows), split ? blocks : 1] as const;
-  gpu.run(program, bias ? [a, b, c, bias] : [a, b, c], { rows: m, columns: n, terms: k, span }, grid);
+  const [span, copies] = split ? [SUM_BLOCK, blocks] : [k, 1];
+  const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)];
+  const byRows = m < n; // workgroups that run at the same time then share the larger operand, and the smaller one stays near
+  const parameters = { rows: m, columns: n, terms: k, span, by_rows: byRows ? 1 : 0 };
+  const grid = byRows ? ([down, across, copies] as const) : ([across, down, copies] as const);
+  gpu.run(program, bias ? [a, b, c, bias] : [a, b, c], parameters, grid);
   if (!split) return c;
   const sum = sumRows(gpu, c);
   gpu.release(c);

@@ -99,9 +99,7 @@ fn block_${name}(at: vec4<u32>, count: vec4<u32>) -> mat4x4<f32> {
 const stage = (letter: string, operand: Operand, { quads, parts, shift, invocations, type }: Staging) => {
   const { buffers, second = 0, alongK, vectors } = operand;
   const choose = buffers.map((name, i) => `case ${i}: { return block_${name}(at, count); }`).join('\n    ');
-  const lines = alongK
-    ? 'let outer = row + i; let outer_end = row_end; let inner = k; let inner_end = k_end;'
-    : 'let outer = k + i; let outer_end = k_end; let inner = row; let inner_end = row_end;';
+  const [outer, inner] = alongK ? ['row', 'k'] : ['k', 'row'];
   const each = quads / parts;
   return /* wgsl */ `
 var<workgroup> tile_${letter}: array<vec4<${type}>, ${16 * quads}>;
@@ -119,13 +117,10 @@ fn stage_${letter}(which: u32, first_row: u32, row_end: u32, first_k: u32, k_end
     let row = first_row + 4 * (quad % ${each});
     let buffer = which + quad / ${each} * ${second};
     let k = first_k + 4 * part;
-    var at: vec4<u32>;
-    var count: vec4<u32>;
-    for (var i = 0u; i < 4; i++) {
-      ${lines}
-      at[i] = outer * length + inner;
-      if (outer < outer_end && inner < inner_end) { count[i] = inner_end - inner; }
-    }
+    let lines = ${outer} + vec4<u32>(0, 1, 2, 3);
+    let at = lines * length + ${inner};
+    let left = select(0, ${inner}_end - ${inner}, ${inner} < ${inner}_end);
+    let count = select(vec4<u32>(), vec4<u32>(left), lines < vec4<u32>(${outer}_end));
     let numbers = ${alongK ? 'transpose(' : '('}block_of_${letter}(buffer, at, count));
     let place = 4 * part * ${quads} + (quad ^ (2 * part));
     ${range(4)

@@ -184,7 +184,7 @@ describe.runIf(webgpuHere.works)('on webgpu', () => {
     ];
     const [c] = await compute(given, [[m, n]], (gpu, [ta, tb]) => {
       const made = gpu.allocate([m, n]);
-      gpu.run(program, [ta, tb, made], { rows: m, columns: n, terms: k, span: k }, [2, 2, 1]);
+      gpu.run(program, [ta, tb, made], { rows: m, columns: n, terms: k, span: k, by_rows: 0 }, [2, 2, 1]);
       return [made];
     });
     expectProduct(
