@@ -35,7 +35,7 @@ export async function continuePrompt(path: string | undefined, options: Options)
   const mode = readMode(options.routing, model.spec.router);
   if (mode !== 'free' && languageExpert === null)
     throw new UserError(`--routing ${mode} needs --language CODE; add it, or use --routing free.`);
-  const prompt = tokenizer.encode(options.prompt.normalize('NFC'));
+  const prompt = tokenizer.encodePrompt(options.prompt.normalize('NFC'));
   if (prompt.length === 0) throw new UserError('--prompt is empty; give at least one letter.');
   const foreign = prompt.find(id => id >= model.spec.vocab_size);
   if (foreign !== undefined)

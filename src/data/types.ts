@@ -51,6 +51,8 @@ export interface Tokenizer {
   eosId: number;
   /** Ids of the text, no specials added. */
   encode(text: string): Int32Array;
+  /** Ids of a text to be continued: with what the model expects before every text, such as Llama's start token. */
+  encodePrompt(text: string): Int32Array;
   decode(ids: ArrayLike<number>): string;
   /** The text of a Hugging Face tokenizer.json that @huggingface/tokenizers reads back with the same ids. */
   toJson(): string;

@@ -11,14 +11,21 @@ const { generation } = JSON.parse(readFileSync(join(HOME, 'qwen2_moe', 'golden.j
 
 const specials = ['<pad>', '<s>', '</s>'];
 const letter = (id: number): string => String.fromCodePoint(0x4e00 + id);
+const START = letter(generation.prompt[0]);
 const textOf = (ids: number[]): string => ids.map(id => specials[id] ?? letter(id)).join('');
 
-/** @param size ids 0 … size − 1 */
+/** Ids 0 … size − 1; the golden's first stands before every prompt. */
 function tokenizerJson(size: number): string {
   const vocab = Object.fromEntries(Array.from({ length: size }, (_, id) => [specials[id] ?? letter(id), id]));
   return JSON.stringify({
     added_tokens: specials.map((content, id) => ({ id, content, special: true })),
     decoder: { type: 'Fuse' },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: START, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+      pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+      special_tokens: { [START]: { id: START, ids: [generation.prompt[0]], tokens: [START] } },
+    },
     model: { type: 'BPE', vocab, merges: [] },
   });
 }
@@ -56,7 +63,7 @@ test('generate says at once that there is no tokenizer', async () => {
 
 test('generate writes the golden text', async () => {
   writeFileSync(join(folder, NAME, 'tokenizer.json'), tokenizerJson(96));
-  const { code, out, err } = await generate('--prompt', textOf(generation.prompt), '--tokens', '64');
+  const { code, out, err } = await generate('--prompt', textOf(generation.prompt.slice(1)), '--tokens', '64');
   expect(code, err).toBe(0);
   expect(JSON.parse(out)).toMatchObject({ tokens: generation.ids, text: textOf(generation.ids), routing: 'free' });
 });

@@ -16,6 +16,7 @@ const documents = [
 const letters: Tokenizer = {
   ...{ kind: 'bytes', vocabSize: 2, eosId: 1, decode: () => '', toJson: () => '' },
   encode: text => new Int32Array([...text].length),
+  encodePrompt: text => new Int32Array([...text].length),
 };
 
 describe('corpusStats', () => {

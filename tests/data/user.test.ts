@@ -130,6 +130,7 @@ describe('ApolloMoE JSON', () => {
     const bytes: Tokenizer = {
       ...{ kind: 'bytes', vocabSize: 257, eosId: 256, toJson: () => '{}' },
       encode: text => Int32Array.from(Buffer.from(text)),
+      encodePrompt: text => Int32Array.from(Buffer.from(text)),
       decode: ids => Buffer.from(Array.from(ids)).toString(),
     };
     const [tokens] = tokenizeDocuments([first], languages, bytes);

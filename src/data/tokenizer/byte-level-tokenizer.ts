@@ -27,18 +27,20 @@ export function byteLevelTokenizer(kind: 'bpe' | 'bytes', model: ByteLevelModel)
     if (word.length <= LONGEST_KEPT_WORD) kept.set(word, ids);
     return ids;
   };
+  const encode = (text: string): Int32Array => {
+    const pieces: Int32Array[] = [];
+    text.split(EOS_TOKEN).forEach((section, i) => {
+      if (i > 0) pieces.push(Int32Array.of(eosId));
+      for (const word of cut(section.normalize('NFC'))) pieces.push(idsOfWord(word));
+    });
+    return concatenate(pieces);
+  };
   return {
     kind,
     vocabSize: eosId + 1,
     eosId,
-    encode(text) {
-      const pieces: Int32Array[] = [];
-      text.split(EOS_TOKEN).forEach((section, i) => {
-        if (i > 0) pieces.push(Int32Array.of(eosId));
-        for (const word of cut(section.normalize('NFC'))) pieces.push(idsOfWord(word));
-      });
-      return concatenate(pieces);
-    },
+    encode,
+    encodePrompt: encode,
     decode(ids) {
       const pieces = Array.from(ids, id => {
         if (!(id in bytes_V))

@@ -30,16 +30,18 @@ export function loadTokenizer(path: string, eosToken?: string): Tokenizer {
   if (ours !== null) return byteLevelTokenizer(ours.split === 'none' ? 'bytes' : 'bpe', ours);
   const library = open(file, path);
   const { vocab } = library.model;
+  const idsOf = (text: string, add_special_tokens: boolean): Int32Array => {
+    const { ids, tokens } = library.encode(text, { add_special_tokens });
+    const unknown = ids.indexOf(undefined);
+    if (unknown >= 0) throw new UserError(`${path} has no token for "${tokens[unknown]}": use a tokenizer that has`);
+    return Int32Array.from(ids as number[]);
+  };
   return {
     kind: 'file',
     vocabSize: vocab.length,
     eosId: findEos(file.added_tokens ?? [], vocab, eosToken, path),
-    encode(text) {
-      const { ids, tokens } = library.encode(text, { add_special_tokens: false });
-      const unknown = ids.indexOf(undefined);
-      if (unknown >= 0) throw new UserError(`${path} has no token for "${tokens[unknown]}": use a tokenizer that has`);
-      return Int32Array.from(ids as number[]);
-    },
+    encode: text => idsOf(text, false),
+    encodePrompt: text => idsOf(text, true),
     decode(ids) {
       const options = { clean_up_tokenization_spaces: false, skip_special_tokens: false };
       return ids.length === 0 ? '' : library.decode(Array.from(ids), options);

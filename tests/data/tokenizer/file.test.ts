@@ -37,9 +37,11 @@ describe('our own file', () => {
     createTokenizer({ kind: 'bpe', vocabSize: 265, split: 'qwen2' }, texts),
   ])('comes back as what it was', tokenizer => {
     const back = loadTokenizer(save(tokenizer.toJson()));
-    expect({ ...back, encode: 0, decode: 0, toJson: 0 }).toEqual({ ...tokenizer, encode: 0, decode: 0, toJson: 0 });
+    const functions = { encode: 0, encodePrompt: 0, decode: 0, toJson: 0 };
+    expect({ ...back, ...functions }).toEqual({ ...tokenizer, ...functions });
     expect(back.toJson()).toBe(tokenizer.toJson());
     expect(back.encode('the rat, été 👍')).toEqual(tokenizer.encode('the rat, été 👍'));
+    expect(back.encodePrompt('the rat')).toEqual(back.encode('the rat'));
   });
   it('still works when somebody changed it', () => {
     const file = JSON.parse(createTokenizer({ kind: 'bpe', vocabSize: 270 }, texts).toJson());
@@ -58,6 +60,18 @@ describe('a foreign file', () => {
     expect(tokenizer.decode([1, 2])).toBe('hello world');
     expect(tokenizer.decode([])).toBe('');
     expect(JSON.parse(tokenizer.toJson())).toEqual(foreign());
+  });
+  it('puts before a prompt what its model expects there', () => {
+    const start = { SpecialToken: { id: '</s>', type_id: 0 } };
+    const post_processor = {
+      type: 'TemplateProcessing',
+      single: [start, { Sequence: { id: 'A', type_id: 0 } }],
+      pair: [start, { Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+      special_tokens: { '</s>': { id: '</s>', ids: [3], tokens: ['</s>'] } },
+    };
+    const tokenizer = loadTokenizer(save(foreign(undefined, { post_processor })));
+    expect(Array.from(tokenizer.encodePrompt('hello'))).toEqual([3, 1]);
+    expect(Array.from(tokenizer.encode('hello'))).toEqual([1]);
   });
   it('may name its end of text', () => {
     expect(createTokenizer({ kind: 'file', path: save(foreign()), eosToken: 'world' }, []).eosId).toBe(2);
