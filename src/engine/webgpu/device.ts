@@ -22,12 +22,16 @@ const WANTED_LIMITS = [
 
 /** Dawn rounds timestamps by default, which hides what a kernel takes. */
 const TOGGLES = ['disable-dawn-features=timestamp_quantization'];
+/** SwiftShader takes seconds to compile the clearing of workgroup memory, which it has cleared already. */
+const SOFTWARE_TOGGLES = [...TOGGLES, 'enable-dawn-features=disable_workgroup_init'];
 
 /** The GPU of this machine. Makes WebGPU's names global, as tfjs-backend-webgpu expects of a browser.
  *  @throws UserError when the package is missing or no adapter is found. */
 export async function openDevice(): Promise<OpenDevice> {
-  const gpu = await loadDawn();
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const dawn = await loadDawn();
+  const request = (toggles: string[]) => expose(dawn.create(toggles)).requestAdapter(POWER);
+  let adapter = await request(TOGGLES);
+  if (adapter?.info.isFallbackAdapter) adapter = await request(SOFTWARE_TOGGLES);
   if (!adapter) {
     throw new UserError(
       'No GPU driver was found: WebGPU needs Vulkan (on Debian: libvulkan1 and the driver of the card), Metal or Direct3D 12.',
@@ -42,14 +46,22 @@ export async function openDevice(): Promise<OpenDevice> {
   return { device, info, description: `${info.description || info.device || info.vendor}${software}` };
 }
 
-async function loadDawn(): Promise<GPU> {
+const POWER = { powerPreference: 'high-performance' } as const;
+
+type Dawn = typeof import('webgpu');
+
+async function loadDawn(): Promise<Dawn> {
   const dawn = await import('webgpu').catch(() => {
     throw new UserError(
       "The optional package 'webgpu' is not installed or does not load: run npm install webgpu@0.6.2.",
     );
   });
   Object.assign(globalThis, dawn.globals);
-  const gpu = dawn.create(TOGGLES) as GPU;
+  return dawn;
+}
+
+/** Puts the GPU where a browser has it. */
+function expose(gpu: GPU): GPU {
   const scope = globalThis as { navigator?: { gpu?: GPU } };
   const navigator = scope.navigator ?? {};
   Object.defineProperty(navigator, 'gpu', { value: gpu, configurable: true });

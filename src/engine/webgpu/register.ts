@@ -1,5 +1,7 @@
 // All WGSL kernels, registered by being imported.
 import './adamw.ts';
+import './attention-gradient.ts';
+import './attention.ts';
 import './cross-entropy.ts';
 import './embedding.ts';
 import './gather-rows.ts';
@@ -7,9 +9,7 @@ import './grouped-linear.ts';
 import './pick-columns.ts';
 import './product.ts';
 import './rms-norm.ts';
-import './sum-of-squares.ts';
-import './swiglu.ts';
-import './swiglu-network.ts';
-import './attention.ts';
-import './attention-gradient.ts';
 import './rope.ts';
+import './sum-of-squares.ts';
+import './swiglu-network.ts';
+import './swiglu.ts';
