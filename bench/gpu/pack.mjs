@@ -26,7 +26,6 @@ const DEVELOPMENT = ['vitest', 'fast-check'];
 const LEFT_OUT = ['@resvg/resvg-js', 'd3-node', '@tensorflow/tfjs-node-gpu', 'tfjs-node', 'jsdom', 'core-js', 'lodash'];
 /** Files that Node never loads. */
 const NOT_LOADED = /\.(map|md|markdown|flow|d\.ts|d\.mts|d\.cts)$|^(tests?|docs?|examples?)\/|_test\.js$/i;
-/\.(map|md|markdown|flow|d\.ts|d\.mts|d\.cts)$|(^|\/)(test|tests|docs?|example|examples)\/|_test\.js$/i;
 /** Of tfjs's packages one file each is loaded. */
 const TFJS_LOADED = /^(package\.json|dist\/tf[\w.-]*\.node\.js)$/;
 /** The Vulkan loader and what NVIDIA's driver asks for. */

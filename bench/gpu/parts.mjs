@@ -13,6 +13,9 @@ export const write = (out, name, value) =>
 export const read = (out, name) =>
   existsSync(join(out, `${name}.json`)) ? JSON.parse(readFileSync(join(out, `${name}.json`), 'utf8')) : null;
 
+/** A GPU that hangs must not take the other parts with it. */
+const LONGEST_MS = 20 * 60_000;
+
 const TEST_RUNS = [
   { name: 'WGSL', args: ['--project', 'fast', 'tests/engine/webgpu', 'tests/experts/webgpu', 'tests/routing/webgpu'] },
   { name: 'plans', args: ['--project', 'slow', 'tests/experts/webgpu'] },
@@ -164,6 +167,7 @@ function timed(program, args, environment) {
     cwd: ROOT,
     encoding: 'utf8',
     maxBuffer: 2 ** 28,
+    timeout: LONGEST_MS,
     env: environment,
   });
   return {
