@@ -2,6 +2,7 @@
 // `{"__metadata__": {…}, name: {"dtype", "shape", "data_offsets": [begin, end]}}`, then the data without a gap.
 // This file parses and builds headers: nothing in a header is believed before it agrees with the size of the file.
 import { UserError } from '../errors.ts';
+import { show } from './show.ts';
 
 /** Bytes per element of each type we know, in the order in which the canonical layout puts them last to first. */
 export const DTYPE_BYTES = {
@@ -105,16 +106,6 @@ function duplicateKey(json: string): string | null {
     }
   }
   return null;
-}
-
-/** A value from a hostile file, as JSON of bounded length. */
-function show(value: unknown): string {
-  try {
-    const json = JSON.stringify(value) ?? 'nothing';
-    return json.length > 80 ? `${json.slice(0, 80)}…` : json;
-  } catch {
-    return 'a value nested too deeply';
-  }
 }
 
 function parseEntry(name: string, entry: unknown, path: string, dataStart: number): TensorEntry {

@@ -2,8 +2,10 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
+import { architectureOf } from '../../src/hub/architectures/registry.ts';
 import { type ModelFolder, openWeights, readModelFolder, readTensors } from '../../src/hub/model-folder.ts';
 import { openCheckpoint, partOf, readFloat32, readSafetensors } from '../../src/hub/read-safetensors.ts';
 import { storedSize } from '../../src/hub/stored-size.ts';
@@ -174,6 +176,35 @@ describe('refused with key and value', () => {
     expect(message).toContain('config.json');
     expect(message).not.toContain('\n');
   });
+});
+
+test('whatever stands at a key: a model, or one sentence', () => {
+  const configs = ARCHITECTURES.flatMap(name => [json(at(name, 'config.json')), json(at(name, 'config-4.json'))]);
+  const keys = [...new Set(configs.flatMap(config => Object.keys(config)))];
+  let refused = 0;
+  const property = fc.property(
+    fc.constantFrom(...configs),
+    fc.constantFrom(...keys),
+    fc.jsonValue(),
+    (config, key, value) => {
+      const hostile = { ...config, [key]: value };
+      try {
+        const spec = architectureOf(hostile.model_type, 'config.json', 'ours').spec({
+          json: hostile,
+          file: 'config.json',
+        });
+        expect(spec.layers).toHaveLength(spec.num_hidden_layers);
+        expect(spec.decoder.window_L).toHaveLength(spec.num_hidden_layers);
+        expect(JSON.stringify(spec)).not.toMatch(/NaN|undefined/);
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+        expect((error as UserError).message).toMatch(/^config\.json.{1,300}\.$/);
+        refused++;
+      }
+    },
+  );
+  fc.assert(property, { numRuns: 3000, seed: 5 });
+  expect(refused).toBeGreaterThan(300);
 });
 
 test('many experts in many layers are refused before their names are listed', () => {

@@ -1,5 +1,6 @@
 // The architectures of the transformers library that this version reads, by model_type.
 import { UserError } from '../../errors.ts';
+import { show } from '../show.ts';
 import { apollo } from './apollo.ts';
 import type { Architecture } from './decoder.ts';
 import { llama } from './llama.ts';
@@ -29,6 +30,6 @@ export function architectureOf(modelType: unknown, file: string, ours: string): 
   if (found) return found;
   const known = [ours, ...ARCHITECTURES.map(architecture => architecture.modelType)].join(', ');
   throw new UserError(
-    `${file}: model_type is ${JSON.stringify(modelType)}, which this version does not read; it reads ${known}.`,
+    `${file}: model_type is ${show(modelType)}, which this version does not read; it reads ${known}.`,
   );
 }

@@ -1,6 +1,7 @@
 // Reads values out of a foreign config.json, each checked: a wrong kind, or a value that would make our forward pass another
 // than the transformers library's, is refused by one sentence with key and value.
 import { UserError } from '../../errors.ts';
+import { show } from '../show.ts';
 
 /** A parsed config.json and where it lies. */
 export interface ForeignConfig {
@@ -13,13 +14,7 @@ const MOST_PARTS = 1024;
 
 /** @throws UserError naming key and value */
 export function refuse({ json, file }: ForeignConfig, key: string, why: string): never {
-  const at = key.split('.').reduce<unknown>((value, part) => (value as Record<string, unknown> | null)?.[part], json);
-  throw new UserError(`${file}: ${key} is ${show(at)}; ${why}.`);
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'missing';
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  throw new UserError(`${file}: ${key} is ${key in json ? show(json[key]) : 'missing'}; ${why}.`);
 }
 
 /** A finite number. @param usual what the library takes when the key is absent or null; without one the key is needed */

@@ -1,6 +1,6 @@
 // Sliding windows in a foreign config.json. A position of a windowed layer sees the last `sliding_window` positions, its own
 // included; which layers are windowed says layer_types, or where it is absent a rule that each architecture has of its own.
-import { booleanOf, countOf, type ForeignConfig, refuse, sizeOf } from './settings.ts';
+import { booleanOf, countOf, type ForeignConfig, numberOf, refuse, sizeOf } from './settings.ts';
 
 /** The same window in every layer (Mistral, Mixtral). @param usual where the file has no such key */
 export function windowOfAll(config: ForeignConfig, usual: number | null): (number | null)[] {
@@ -28,6 +28,5 @@ export function windowsOf(config: ForeignConfig, isWindowed: (layer: number) => 
   });
 }
 
-/** The first layer with a window, by Qwen's files. */
-export const maxWindowLayers = (config: ForeignConfig): number =>
-  (config.json.max_window_layers ?? null) === null ? 28 : Number(config.json.max_window_layers);
+/** Qwen's layer number at which windows begin or, in its mixtures, end. */
+export const maxWindowLayers = (config: ForeignConfig): number => numberOf(config, 'max_window_layers', 28);
