@@ -5,7 +5,8 @@ import { bfloat16ToFloat32 } from './bfloat16.ts';
 import type { KernelMemory } from './memory.ts';
 import { type Tensor, tf } from './tf.ts';
 
-const kernelMemory = (): KernelMemory | null =>
+/** The running backend as C kernels see it; null for one without them. */
+export const kernelMemory = (): KernelMemory | null =>
   'keepHalves' in tf.backend() ? (tf.backend() as unknown as KernelMemory) : null;
 
 /** A tensor of bf16 numbers, fp32 to all who use it. Backends without C kernels widen it for good. Where the kernels
