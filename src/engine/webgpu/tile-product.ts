@@ -52,7 +52,7 @@ export function tileFor(rows: number, columns: number, { copies = 1, segments = 
   return [TILES.large, TILES.middle].find(fits) ?? (parts === 2 ? TILES.wide : TILES.small);
 }
 
-export const invocationsOf = (tile: Tile): number => (tile.rows / tile.height) * (tile.columns / tile.width);
+const invocationsOf = (tile: Tile): number => (tile.rows / tile.height) * (tile.columns / tile.width);
 
 /** A kernel's source is long: made once for each form. */
 export function oncePerForm<F extends object>(make: (form: F) => Program): (form: F) => Program {
