@@ -22,7 +22,7 @@ export async function exportCheckpoint(path: string, options: Options): Promise<
   const { checkpoint, run } = findCheckpoint(path);
   const folder = readModelFolder(checkpoint);
   const dtype = options.dtype === undefined ? null : (options.dtype.toUpperCase() as ExportDtype);
-  const provenance = provenanceOf(checkpoint, run);
+  const provenance = provenanceOf(folder, run);
   const done = await exportModel(folder, options.out, { target: options.to, dtype, mostBytes, provenance });
   const files = `${done.files.length} ${done.files.length === 1 ? 'file' : 'files'}`;
   out.say(`${options.out}: ${done.modelType}, ${done.tensors} tensors, ${thousands(done.bytes)} bytes in ${files}.`);

@@ -5,12 +5,7 @@ import type { ModelFolder } from '../model-folder.ts';
 import type { HeldOutLoss, Provenance } from './provenance.ts';
 
 /** @param target as --to names it @param modelType of the new config.json */
-export function modelCard(
-  { spec, map }: ModelFolder,
-  target: string,
-  modelType: string,
-  provenance: Provenance,
-): string {
+export function modelCard({ spec }: ModelFolder, target: string, modelType: string, provenance: Provenance): string {
   const count = countParameters(spec);
   const sparse = spec.layers.flatMap((kind, i) => (kind === 'moe' ? [i] : []));
   const shape = `${spec.num_hidden_layers} layers of width ${spec.hidden_size}, ${thousands(count.total)} parameters`;
@@ -18,12 +13,12 @@ export function modelCard(
   const title = sparse.length > 0 ? `Mixture of ${spec.numExperts} experts` : 'Dense language model';
   const parts = [
     frontMatter(
-      map.languages.map(({ code }) => code),
+      (provenance.families?.languages ?? []).map(({ code }) => code),
       modelType,
     ),
     `# ${title}\n`,
     `${shape}${sparse.length > 0 ? `; ${experts}` : ''}. Vocabulary ${thousands(spec.vocab_size)}, context ${thousands(spec.max_position_embeddings)}.\n`,
-    families(map),
+    families(provenance),
     loading(target, modelType),
     data(provenance),
     metrics(provenance.metrics),
@@ -44,9 +39,10 @@ function frontMatter(codes: string[], modelType: string): string {
   );
 }
 
-function families({ languages, expertNames }: ModelFolder['map']): string {
-  if (languages.length === 0) return '';
-  const rows = expertNames.map((name, expert) => {
+function families({ families }: Provenance): string {
+  if (!families) return '';
+  const { names, languages } = families;
+  const rows = names.map((name, expert) => {
     const served = languages
       .filter(language => language.expert === expert)
       .map(({ code, name }) => `${name} (${code})`);

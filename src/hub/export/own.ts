@@ -1,6 +1,6 @@
 // Our own layout, whatever the model was opened from: every tensor under its own name, and a config.json that moe reads.
 import type { FamilyMap } from '../../config/families.ts';
-import { MODEL_TYPE, toConfigJson } from '../../model/config-json.ts';
+import { fromConfigJson, MODEL_TYPE, toConfigJson } from '../../model/config-json.ts';
 import { type ModelSpec, tensorSpecs } from '../../model/spec.ts';
 import { type ConfigFacts, eosTokenId, type Layout } from './layout.ts';
 
@@ -11,8 +11,10 @@ export function ownLayout(
   { dtype, tokens }: ConfigFacts,
   biases: readonly string[],
 ): Layout {
+  // Read back once, which gives the keys one order whatever the model was opened from.
+  const { spec: inOrder } = fromConfigJson(toConfigJson(spec, map, tokens.eos[0]), 'config.json');
   const config = {
-    ...toConfigJson(spec, map, tokens.eos[0]),
+    ...toConfigJson(inOrder, map, tokens.eos[0]),
     torch_dtype: dtype,
     bos_token_id: tokens.bos,
     eos_token_id: eosTokenId(tokens),

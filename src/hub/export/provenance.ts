@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import type { CorpusManifest } from '../../data/types.ts';
 import { UserError } from '../../errors.ts';
 import { hashWeights } from '../hash-weights.ts';
+import type { ModelFolder } from '../model-folder.ts';
 
 export const PROVENANCE_FILE = 'provenance.json';
 
@@ -13,6 +14,8 @@ export interface Provenance {
   /** Of the weights that were exported (hash-weights.ts). */
   weights_sha256?: string;
   run?: { name: string; step: number; seed?: number };
+  /** Whom the experts serve, which foreign layouts do not say. */
+  families?: { names: string[]; languages: { code: string; name: string; expert: number }[] };
   /** The checkpoint that this one began as. */
   parent?: { name: string; sha256: string };
   /** How the experts were made, one sentence. */
@@ -35,20 +38,27 @@ interface Loss {
 }
 
 /** @param run the run folder in which the checkpoint stands, if it stands in one */
-export function provenanceOf(checkpoint: string, run: string | null): Provenance {
+export function provenanceOf({ directory: checkpoint, map }: ModelFolder, run: string | null): Provenance {
   const handedOn = readJson(join(checkpoint, PROVENANCE_FILE)) as Provenance | null;
   const weights_sha256 = handedOn?.weights_sha256 ?? hashWeights(checkpoint);
-  if (handedOn || run === null) return { weights_sha256, ...handedOn };
+  const families = familiesOf(map);
+  if (handedOn || run === null) return { weights_sha256, families, ...handedOn };
   const step = Number(/step-(\d+)$/.exec(resolve(checkpoint))?.[1] ?? 0);
   const config = parse(readFileSync(join(run, 'config.yaml'), 'utf8')) as { init?: string | null; seed?: number };
   const environment = readJson(join(run, 'environment.json')) as { corpus?: CorpusManifest } | null;
   return {
     weights_sha256,
+    families,
     run: { name: basename(resolve(run)), step, seed: config.seed },
     ...ancestry(config.init ?? null),
     data: environment?.corpus?.sources,
     metrics: heldOutLoss(join(run, 'metrics.jsonl'), step),
   };
+}
+
+function familiesOf({ languages, expertNames }: ModelFolder['map']): Provenance['families'] {
+  if (languages.length === 0) return undefined;
+  return { names: expertNames, languages: languages.map(({ code, name, expert }) => ({ code, name, expert })) };
 }
 
 /** The checkpoint that the run began with, where it still is; what upcycling says of its own parent is handed on. */
