@@ -146,11 +146,15 @@ function sentencesOf({ header }: Trace, metrics: Record<string, unknown>): strin
   };
   const told = (metrics.layers as Layer[]).filter(({ layer }) => pickLayers(header.moeLayers, 4).includes(layer));
   const lines = told.flatMap(({ layer, ownExpert: { chosen, uniformChosen }, budget, languageNull: noise }) => {
-    if (chosen === null || !budget) return [];
+    if (!budget) return [];
     const share = (nats: number) => percent(Math.max(nats, 0) / budget.total);
     const chance = noise ? ` (${share(noise.mean)} if languages were shuffled)` : '';
+    const own =
+      chosen === null
+        ? ''
+        : `${percent(chosen)} of tokens choose their language's own expert (${percent(uniformChosen)} by chance); `;
     return [
-      `Layer ${layer}: ${percent(chosen)} of tokens choose their language's own expert (${percent(uniformChosen)} by chance); ` +
+      `Layer ${layer}: ${own}` +
         `language decides ${share(budget.language)} of the routing budget${chance}, ${share(budget.unused)} is lost to uneven load.`,
     ];
   });

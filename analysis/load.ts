@@ -62,7 +62,7 @@ function checkHeader(header: TraceHeader, path: string): void {
     throw bad(`\`moeLayers\` must be ascending layer numbers below ${numLayers}, found ${JSON.stringify(layers)}`);
   }
   const outside = header.languages.find(
-    l => !(Number.isInteger(l.expert) && l.expert >= 0 && l.expert < header.numExperts),
+    l => !(Number.isInteger(l.expert) && l.expert >= -1 && l.expert < header.numExperts),
   );
   if (outside)
     throw bad(`language ${outside.code} has expert ${outside.expert}, experts are 0…${header.numExperts - 1}`);

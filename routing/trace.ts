@@ -29,7 +29,7 @@ export interface TraceLanguage {
   name: string;
   script: string;
   family: string;
-  /** The language's own expert. */
+  /** The language's own expert; −1 where none is known. */
   expert: number;
   /** Bytes of real text in the training corpus; 0 marks a zero-text language in every figure. */
   trainingBytes: number;

@@ -7,14 +7,14 @@ import { toPng } from '../../analysis/figures/png.ts';
 import type { CountRow } from '../../routing/trace.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
-import { sampleByLanguage } from '../eval/evaluate.ts';
+import { type Evaluated, sampleByLanguage } from '../eval/evaluate.ts';
 import { readMode } from '../eval/modes.ts';
 import { recordTrace } from '../eval/trace.ts';
-import { disposeModel } from '../model/weights.ts';
 import { writeTrace } from '../trace/write.ts';
 import { readMetrics } from '../train/metrics.ts';
 import { useBackend } from './backend.ts';
 import { documentsOf, openHeldOut, passShape } from './held-out.ts';
+import { closeModel, openFor } from './memory.ts';
 import { createOutput, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
 
@@ -23,6 +23,8 @@ interface Options {
   tokens: number;
   routing?: string;
   png?: boolean;
+  families?: string;
+  memory?: number;
   backend: BackendName;
   threads?: number;
   trace?: string;
@@ -66,7 +68,7 @@ async function trace(
   silent: boolean,
 ): Promise<string> {
   await useBackend(options.backend, options);
-  const held = await openHeldOut(run);
+  const held = await openHeldOut<Evaluated>(run, openFor(options, say), options.families);
   const sparse = held.model.spec.layers.includes('moe');
   if (!sparse)
     throw new UserError(
@@ -77,7 +79,7 @@ async function trace(
   say(
     `${held.name}, step ${held.step}: ${mode} routing over ${documents.length} held-out documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`,
   );
-  const progress = passProgress(silent);
+  const progress = passProgress(silent, held.model.spec.num_hidden_layers);
   const recorded = await recordTrace(
     {
       model: held.model,
@@ -95,7 +97,7 @@ async function trace(
     { ...passShape(held), onBatch: progress.update },
   );
   progress.stop();
-  disposeModel(held.model);
+  closeModel(held.model);
   const dir = options.out ?? join(held.run ?? held.checkpoint, 'routing');
   writeTrace(dir, recorded);
   return dir;

@@ -4,17 +4,19 @@ import type { TokenDocument } from '../data/types.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { type AggregatedLosses, aggregateLosses } from '../eval/aggregate.ts';
-import { documentLosses, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
+import { documentLosses, type Evaluated, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
 import { givenMode } from '../eval/modes.ts';
-import { disposeModel } from '../model/weights.ts';
 import { useBackend } from './backend.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
+import { closeModel, openFor } from './memory.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
 
 interface Options {
   split: string;
   tokens: number;
+  families?: string;
+  memory?: number;
   backend: BackendName;
   threads?: number;
   json?: boolean;
@@ -26,12 +28,12 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   if (split !== 'validation' && split !== 'test')
     throw new UserError(`--split ${split} is not known; use validation or test.`);
   await useBackend(options.backend, options);
-  const held = await openHeldOut(run);
+  const held = await openHeldOut<Evaluated>(run, openFor(options, out.say), options.families);
   const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
   const free = await losses(held, documents, 'free', out.json);
-  const mode = held.model.spec.layers.includes('moe') ? givenMode(held.model.spec.router) : null;
+  const mode = modeWithIds(held);
   const given = mode === null ? null : await losses(held, documents, mode, out.json);
-  disposeModel(held.model);
+  closeModel(held.model);
   out.say(
     `${held.name}, step ${held.step}: ${split} text, ${documents.length} documents, ${thousands(free.all.tokens)} tokens\n`,
   );
@@ -55,14 +57,20 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   out.result({ run: held.name, step: held.step, split, free, given });
 }
 
+/** How ids are used when they are given: not at all by a dense model, or where languages have no experts of their own. */
+function modeWithIds({ model, map }: HeldOut<Evaluated>): RoutingMode | null {
+  const known = map.languages.every(({ expert }) => expert >= 0);
+  return known && model.spec.layers.includes('moe') ? givenMode(model.spec.router) : null;
+}
+
 async function losses(
-  held: HeldOut,
+  held: HeldOut<Evaluated>,
   documents: TokenDocument[],
   mode: RoutingMode,
   silent: boolean,
 ): Promise<AggregatedLosses> {
   const { map, model, prepared } = held;
-  const progress = passProgress(silent);
+  const progress = passProgress(silent, model.spec.num_hidden_layers);
   const each = await documentLosses(model, documents, map.languages, {
     ...passShape(held),
     mode,

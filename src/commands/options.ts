@@ -8,6 +8,13 @@ const BACKENDS: BackendName[] = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'ten
 export const runArgument = (): Argument => new Argument('[run]', 'run folder or checkpoint (default: the newest run)');
 export const familiesOption = (): Option =>
   new Option('--families <file>', 'configuration or families file').default('configs/50lang.yaml');
+/** For checkpoints of the transformers library. */
+export const languagesOption = (): Option =>
+  new Option('--families <file>', 'languages and text for a checkpoint that names none, e.g. configs/50lang.yaml');
+export const memoryOption = (): Option =>
+  new Option('--memory <size>', 'read the model layer by layer and hold no more than this, e.g. 4GB').argParser(
+    memorySize,
+  );
 export const jsonOption = (): Option => new Option('--json', 'print one JSON value on stdout; words go to stderr');
 export const backendOption = (): Option =>
   new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto');
@@ -53,6 +60,16 @@ export function wholeNumber(text: string): number {
 export function positiveWhole(text: string): number {
   if (!/^\d+$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('give a whole number of 1 or more.');
   return Number(text);
+}
+
+const UNITS: Record<string, number> = { MB: 1e6, GB: 1e9, MIB: 2 ** 20, GIB: 2 ** 30 };
+
+/** Bytes of `4GB`, `512 MiB`, `1.5GiB`. */
+export function memorySize(text: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(text.trim()) ?? [];
+  const bytes = Math.floor(Number(number) * UNITS[unit.toUpperCase()]);
+  if (!(bytes > 0)) throw new InvalidArgumentError('give a size and its unit, MB, GB, MiB or GiB, for example 4GB.');
+  return bytes;
 }
 
 export function decimal(text: string): number {

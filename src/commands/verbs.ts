@@ -6,6 +6,8 @@ import {
   decimal,
   familiesOption,
   jsonOption,
+  languagesOption,
+  memoryOption,
   namesOf,
   positiveWhole,
   presetOption,
@@ -64,6 +66,8 @@ function analyzeRouting(): Command {
     .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
     .option('--png', 'draw each picture as PNG too')
     .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
+    .addOption(languagesOption())
+    .addOption(memoryOption())
     .addOption(backendOption())
     .addOption(threadsOption())
     .addOption(jsonOption())
@@ -78,6 +82,8 @@ function evaluate(): Command {
     .addArgument(runArgument())
     .option('--split <name>', 'validation or test', 'test')
     .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
+    .addOption(languagesOption())
+    .addOption(memoryOption())
     .addOption(backendOption())
     .addOption(threadsOption())
     .addOption(jsonOption())

@@ -7,7 +7,11 @@ import { tokenLosses } from '../model/loss.ts';
 import { type ObservedRouting, recordRoutings } from '../model/observed.ts';
 import { tokenInput } from '../model/token-input.ts';
 import type { Model } from '../model/weights.ts';
+import { type StreamedModel, streamed } from '../stream/model.ts';
 import type { LanguageLoss } from './aggregate.ts';
+
+/** In memory, or read layer by layer: the losses and routings are the same. */
+export type Evaluated = Model | StreamedModel;
 
 export interface EvaluateOptions {
   /** `free`: no language ids. `forced`: ids given, the language's expert always serves. */
@@ -17,7 +21,10 @@ export interface EvaluateOptions {
   padId: number;
   /** Called once per MoE layer after each batch. */
   onRouting?: (routing: ObservedRouting, batch: Batch) => void;
-  onBatch?: (done: number, total: number) => void;
+  /** Bytes that the observer keeps of each routed slot, for a model with a budget of memory. */
+  keptPerSlot?: number;
+  /** How far the pass is; `layer`: in which layer a model is that is read layer by layer. */
+  onBatch?: (done: number, total: number, layer?: number) => void;
 }
 export interface DocumentLoss {
   nats: number;
@@ -27,7 +34,7 @@ export interface DocumentLoss {
 
 /** Loss of each document, in order. Summation is in batch order, so the same documents give the same bits. */
 export async function documentLosses(
-  model: Model,
+  model: Evaluated,
   documents: TokenDocument[],
   languages: Language[],
   options: EvaluateOptions,
@@ -35,38 +42,57 @@ export async function documentLosses(
   const expertOfLanguage = options.mode === 'free' ? null : Int32Array.from(languages, l => l.expert);
   const losses = documents.map(() => ({ nats: 0, tokens: 0 }));
   const batches = [...batchesOf(documents, { ...options, packing: 'isolated' })];
-  for (const [done, batch] of batches.entries()) {
-    const loss_T = await lossesOf(model, batch, expertOfLanguage, options);
+  const pass = 'stored' in model ? layerByLayer : batchByBatch;
+  for await (const { batch, loss_T, routings } of pass(model as never, batches, expertOfLanguage, options)) {
+    for (const routing of routings) options.onRouting?.(routing, batch);
     batch.label_BS.forEach((label, t) => {
       if (label < 0) return;
       const document = losses[batch.document_BS[t]];
       document.nats += loss_T[t];
       document.tokens++;
     });
-    options.onBatch?.(done + 1, batches.length);
-    await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
   return losses;
 }
 
-/** Loss of each token of a batch; tells the observer where they went. */
-async function lossesOf(
+interface PassedBatch {
+  batch: Batch;
+  loss_T: Float32Array;
+  /** By layer; empty where nobody observes. */
+  routings: ObservedRouting[];
+}
+
+async function* batchByBatch(
   model: Model,
-  batch: Batch,
+  batches: Batch[],
   expertOfLanguage: Int32Array | null,
-  { mode, onRouting }: EvaluateOptions,
-): Promise<Float32Array> {
-  const recorder = recordRoutings();
-  try {
-    const loss_T = await tokenLosses(model, tokenInput(batch, expertOfLanguage), batch.label_BS, {
-      mode,
-      onRouting: onRouting && recorder.observe,
-    });
-    for (const routing of await recorder.read()) onRouting?.(routing, batch);
-    return loss_T;
-  } finally {
-    recorder.dispose();
+  { mode, onRouting, onBatch }: EvaluateOptions,
+): AsyncGenerator<PassedBatch> {
+  for (const [done, batch] of batches.entries()) {
+    const recorder = recordRoutings();
+    try {
+      const loss_T = await tokenLosses(model, tokenInput(batch, expertOfLanguage), batch.label_BS, {
+        mode,
+        onRouting: onRouting && recorder.observe,
+      });
+      yield { batch, loss_T, routings: await recorder.read() };
+    } finally {
+      recorder.dispose();
+    }
+    onBatch?.(done + 1, batches.length);
+    await new Promise(setImmediate); // lets Ctrl-C and the progress bar in
   }
+}
+
+async function* layerByLayer(
+  model: StreamedModel,
+  batches: Batch[],
+  expertOfLanguage: Int32Array | null,
+  { mode, onRouting, onBatch, keptPerSlot }: EvaluateOptions,
+): AsyncGenerator<PassedBatch> {
+  const asked = { mode, expertOfLanguage, routing: onRouting !== undefined, onProgress: onBatch };
+  const passed = await streamed(model, batches, asked, keptPerSlot);
+  for (const [b, { loss_T, routings }] of passed.entries()) yield { batch: batches[b], loss_T, routings };
 }
 
 /** Sums of document losses by language; a language without documents has 0 tokens. */

@@ -4,12 +4,11 @@ import { TRACE_VERSION } from '../../routing/trace.ts';
 import type { RoutingMode } from '../../routing/types.ts';
 import type { FamilyMap } from '../config/families.ts';
 import type { Batch, TokenDocument } from '../data/types.ts';
-import type { Model } from '../model/weights.ts';
-import { documentLosses, type EvaluateOptions } from './evaluate.ts';
+import { documentLosses, type Evaluated, type EvaluateOptions } from './evaluate.ts';
 import { routingCounter } from './routing-counter.ts';
 
 export interface TraceRequest {
-  model: Model;
+  model: Evaluated;
   map: FamilyMap;
   documents: TokenDocument[];
   mode: RoutingMode;
@@ -36,6 +35,7 @@ export async function recordTrace(
   await documentLosses(model, documents, map.languages, {
     ...options,
     mode: request.mode,
+    keptPerSlot: SLOT_BYTES,
     onRouting: (routing, batch) => {
       if (places?.batch !== batch) places = placesOf(batch, documents, read);
       counter.add(routing, batch);
@@ -118,6 +118,9 @@ function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }
 }
 
 type Row = Record<keyof TraceColumns, number>;
+
+/** Nine columns of four bytes, at their largest three times: as they are, grown by half, and as they are handed on. */
+const SLOT_BYTES = 3 * 9 * 4;
 
 /** Typed arrays that double when full. */
 function growingColumns() {

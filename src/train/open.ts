@@ -1,10 +1,10 @@
-// A model folder as a model ready to run, with its tokenizer, languages and raw tensors.
+// A model folder as a model ready to run, with its tokenizer and languages.
 import { join } from 'node:path';
 import type { FamilyMap } from '../config/families.ts';
 import { loadTokenizer } from '../data/tokenizer/file.ts';
 import type { Tokenizer } from '../data/types.ts';
 import { type ModelFolder, readModelFolder, readTensors } from '../hub/model-folder.ts';
-import { createModel, type HostTensor, type Model } from '../model/weights.ts';
+import { createModel, type Model } from '../model/weights.ts';
 
 export interface OpenedModel {
   model: Model;
@@ -15,15 +15,10 @@ export interface OpenedModel {
 }
 
 /** For training: everything in fp32. @throws UserError when a file is missing, damaged or of a model that we cannot compute */
-export function openModel(directory: string): OpenedModel & { weights: Map<string, HostTensor> } {
+export function openModel(directory: string): OpenedModel {
   const folder = readModelFolder(directory);
   const opened = withTokenizer(folder);
-  const weights = new Map<string, HostTensor>();
-  for (const [name, tensor] of readTensors(folder, { halves: false })) {
-    const { shape, values } = tensor as HostTensor;
-    weights.set(name, { shape, values });
-  }
-  return { ...opened, model: createModel(folder.spec, weights, directory), weights };
+  return { ...opened, model: createModel(folder.spec, readTensors(folder, { halves: false }), directory) };
 }
 
 /** For inference: matrices that the file has in BF16 stay so in memory, but for routers, whose decisions keep fp32.
@@ -38,7 +33,7 @@ export const openWithoutTokenizer = (folder: ModelFolder): Model =>
   createModel(folder.spec, readTensors(folder, { halves: true }), folder.directory);
 
 /** Before the weights: what is missing is said at once. */
-function withTokenizer({ directory, map, eosIds }: ModelFolder): Omit<OpenedModel, 'model'> {
+export function withTokenizer({ directory, map, eosIds }: ModelFolder): Omit<OpenedModel, 'model'> {
   const tokenizer = loadTokenizer(join(directory, 'tokenizer.json'));
   return { map, tokenizer, eosIds: eosIds.length > 0 ? eosIds : [tokenizer.eosId] };
 }

@@ -42,12 +42,16 @@ test('verbs, arguments, options and defaults', () => {
       --routing <mode>
       --png
       --trace <dir>
+      --families <file>
+      --memory <size>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
       --json
     eval [run]
       --split <name> = "test"
       --tokens <n> = 2000
+      --families <file>
+      --memory <size>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
       --json
