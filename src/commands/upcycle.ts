@@ -1,6 +1,5 @@
 // `moe upcycle`: a dense checkpoint becomes a mixture of language-family experts, checked on held-out text.
-import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkConfig } from '../config/check.ts';
 import type { MoeLayers } from '../config/layer-plan.ts';
@@ -10,6 +9,8 @@ import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { writeFolderAtomically } from '../hub/atomic.ts';
+import { hashWeights } from '../hub/hash-weights.ts';
+import { readModelFolder } from '../hub/model-folder.ts';
 import { writeSafetensors } from '../hub/write-safetensors.ts';
 import { toConfigJson } from '../model/config-json.ts';
 import { countParameters } from '../model/count.ts';
@@ -21,6 +22,7 @@ import { createRng } from '../train/rng.ts';
 import { useBackend } from './backend.ts';
 import { type HeldOut, openHeldOut } from './held-out.ts';
 import { createOutput, thousands } from './output.ts';
+import { findCheckpoint } from './runs.ts';
 
 interface Options {
   from: string;
@@ -45,7 +47,8 @@ export async function upcycle(options: Options): Promise<void> {
   if (!INITS.includes(options.routerInit))
     throw new UserError(`--router-init ${options.routerInit} is not known; use ${INITS.join(', ')}.`);
   await useBackend(options.backend, options);
-  const held = await openHeldOut(options.from, openModel);
+  const named = readModelFolder(findCheckpoint(options.from).checkpoint).map.languages.length > 0;
+  const held = await openHeldOut(options.from, openModel, named ? undefined : options.families);
   if (held.model.spec.layers.includes('moe'))
     throw new UserError(`${held.checkpoint} has experts already; --from takes a dense checkpoint.`);
   const { config, map } = plan(held, options);
@@ -95,8 +98,7 @@ async function write(
   prepared: Prepared,
   sentence: string,
 ): Promise<void> {
-  const parent = join(held.checkpoint, 'model.safetensors');
-  const hash = createHash('sha256').update(readFileSync(parent)).digest('hex');
+  const hash = hashWeights(held.checkpoint);
   await writeFolderAtomically(out, async folder => {
     const config = toConfigJson(model.spec, map, prepared.tokenizer.eosId);
     writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
@@ -110,7 +112,7 @@ async function write(
     await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
     writeFileSync(
       join(folder, 'README.md'),
-      `# ${model.spec.numExperts} experts upcycled from a dense model\n\n${sentence}\n\n- parent: ${parent}\n- SHA-256 of the parent: ${hash}\n- families: ${families}\n`,
+      `# ${model.spec.numExperts} experts upcycled from a dense model\n\n${sentence}\n\n- parent: ${held.checkpoint}\n- SHA-256 of the parent: ${hash}\n- families: ${families}\n`,
     );
   });
 }

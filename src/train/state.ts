@@ -3,11 +3,11 @@ import type { FamilyMap } from '../config/families.ts';
 import type { Config } from '../config/schema.ts';
 import type { BatchStream, CursorState } from '../data/types.ts';
 import { UserError } from '../errors.ts';
+import { readModelFolder, readTensors } from '../hub/model-folder.ts';
 import { toConfigJson } from '../model/config-json.ts';
 import { modelSpec } from '../model/spec.ts';
 import { createModel, disposeModel, hostTensors, initialWeights, type Model } from '../model/weights.ts';
 import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
-import { openModel } from './open.ts';
 import { createOptimizer, type Optimizer, optimizerSettings } from './optimizer.ts';
 import { openTrainingStream, type Prepared } from './prepare.ts';
 import { createStreams, restoreStreams, type StreamStates, type Streams, streamStates } from './rng.ts';
@@ -85,15 +85,15 @@ function newModel(config: Config, map: FamilyMap, prepared: Prepared, rng: Strea
 
 /** The weights of another checkpoint, dense or sparse, as far as they fit this configuration. */
 function initialModel(config: Config, map: FamilyMap, path: string): Model {
-  const { model, weights } = openModel(path);
-  const sparse = model.spec.layers.includes('moe');
-  disposeModel(model);
+  const folder = readModelFolder(path);
+  const { layers, vocab_size, decoder } = folder.spec;
+  const sparse = layers.includes('moe');
   if (sparse && denseSteps(config) > 0)
     throw new UserError(
       `${path} has experts already, but upcycle.at ${config.upcycle.at} plans a dense phase; set upcycle.at to 0.`,
     );
-  const spec = modelSpec(config.model, config.router, map, model.spec.vocab_size, !sparse);
-  return createModel(spec, weights, path);
+  const spec = modelSpec(config.model, config.router, map, vocab_size, !sparse, decoder);
+  return createModel(spec, readTensors(folder, { halves: false }), path);
 }
 
 export function restoredState(config: Config, prepared: Prepared, checkpoint: Checkpoint, model: Model): RunState {

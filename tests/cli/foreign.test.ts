@@ -1,9 +1,8 @@
 // The verbs on folders that the transformers library wrote, given a tokenizer.json of one character a token.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { moe, refusal } from './world.ts';
+import { moe, refusal, tinyWorld, type World } from './world.ts';
 
 const HOME = join(import.meta.dirname, '..', 'golden', 'hf');
 const NAME = 'qwen2_moe-fused';
@@ -26,16 +25,18 @@ function tokenizerJson(size: number): string {
       pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
       special_tokens: { [START]: { id: START, ids: [generation.prompt[0]], tokens: [START] } },
     },
-    model: { type: 'BPE', vocab, merges: [] },
+    model: { type: 'BPE', vocab, merges: [], unk_token: '<pad>' },
   });
 }
 
+let world: World;
 let folder = '';
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'moe-foreign-'));
+  world = tinyWorld();
+  folder = world.folder;
   cpSync(join(HOME, NAME), join(folder, NAME), { recursive: true });
 });
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => world.remove());
 
 const generate = (...args: string[]) => moe(folder, 'generate', NAME, '--temperature', '0', ...args, '--json');
 
@@ -71,4 +72,20 @@ test('generate writes the golden text', async () => {
 test('a tokenizer of another model is said', async () => {
   writeFileSync(join(folder, NAME, 'tokenizer.json'), tokenizerJson(120));
   expect(refusal(await generate('--prompt', letter(100)))).toMatch(/token 100 .*has 96/);
+});
+
+test('a dense one is upcycled with the languages of a families file, and generates as before', async () => {
+  const dense = 'qwen3';
+  cpSync(join(HOME, dense), join(folder, dense), { recursive: true });
+  writeFileSync(join(folder, dense, 'tokenizer.json'), tokenizerJson(96));
+  const { generation: golden } = JSON.parse(readFileSync(join(HOME, dense, 'golden.json'), 'utf8'));
+  const how = ['--families', world.config, '--layers', 'last:2', '--out', 'grown', '--json'];
+  const { code, out, err } = await moe(folder, 'upcycle', '--from', dense, ...how);
+  expect(code, err).toBe(0);
+  expect(JSON.parse(out).error).toBeLessThan(1e-5);
+  // The tokenizer puts another model's first id before the prompt, so both are asked the same.
+  const ask = ['--prompt', textOf(golden.prompt), '--tokens', '20', '--temperature', '0', '--json'];
+  const [before, after] = await Promise.all([dense, 'grown'].map(name => moe(folder, 'generate', name, ...ask)));
+  expect(JSON.parse(before.out).tokens).toHaveLength(20);
+  expect(JSON.parse(after.out).tokens).toEqual(JSON.parse(before.out).tokens);
 });
