@@ -43,6 +43,8 @@ export interface Safetensors {
 /** The same limit as the reference implementation's. */
 export const LARGEST_HEADER = 100_000_000;
 export const LENGTH_BYTES = 8;
+/** A header needs 3 levels: itself, an entry, a shape. */
+const DEEPEST = 8;
 
 const MEND = 'the file is damaged or not safetensors; copy or download it again';
 const damaged = (path: string, what: string) => new UserError(`${path}: ${what}; ${MEND}`);
@@ -73,11 +75,13 @@ export function parseHeader(header: Uint8Array, fileBytes: number, path: string)
 function parseJson(header: Uint8Array, path: string): Record<string, unknown> {
   let json: unknown;
   let text: string;
+  // Before it is parsed: each level takes many times the memory of its two characters.
+  if (deeperThan(DEEPEST, header)) throw damaged(path, `the header is nested more than ${DEEPEST} deep`);
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(header);
     json = JSON.parse(text);
   } catch (error) {
-    throw damaged(path, `the header is not JSON (${(error as Error).message})`);
+    throw damaged(path, `the header is not JSON (${onOneLine((error as Error).message)})`);
   }
   if (!isRecord(json)) throw damaged(path, 'the header is not a JSON object');
   const twice = duplicateKey(text);
@@ -87,6 +91,24 @@ function parseJson(header: Uint8Array, path: string): Record<string, unknown> {
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Whether objects and lists of JSON text are inside each other more than `limit` deep. */
+function deeperThan(limit: number, json: Uint8Array): boolean {
+  const [quote, backslash] = [0x22, 0x5c];
+  let depth = 0;
+  for (let i = 0; i < json.length; i++) {
+    const byte = json[i];
+    if (byte === quote) {
+      for (i++; i < json.length && json[i] !== quote; i++) if (json[i] === backslash) i++;
+    } else if (byte === 0x7b || byte === 0x5b) {
+      if (++depth > limit) return true;
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  }
+  return false;
+}
+
+/** What the parser quotes from the file may hold line breaks. */
+const onOneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200);
 
 /** First key that stands twice in one object of valid JSON text, as written; JSON.parse would silently keep the last. */
 function duplicateKey(json: string): string | null {
@@ -131,7 +153,7 @@ function parseEntry(name: string, entry: unknown, path: string, dataStart: numbe
 }
 
 const isSizes = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every(size => Number.isSafeInteger(size) && size >= 0);
+  Array.isArray(value) && value.every(size => Number.isSafeInteger(size) && size >= 0 && !Object.is(size, -0));
 
 /** The tensors must follow each other without gap or overlap and fill the file. */
 function checkLayout(tensors: readonly TensorEntry[], dataStart: number, fileBytes: number, path: string): void {
