@@ -1,6 +1,6 @@
 // `moe upcycle`: a dense checkpoint becomes a mixture of language-family experts, checked on held-out text.
-import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { checkConfig } from '../config/check.ts';
 import type { MoeLayers } from '../config/layer-plan.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
@@ -9,15 +9,19 @@ import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { sampleByLanguage } from '../eval/evaluate.ts';
 import { writeFolderAtomically } from '../hub/atomic.ts';
+import { modelCard } from '../hub/export/card.ts';
+import { specialTokensOf, writeCompanions } from '../hub/export/companions.ts';
+import { ownLayout } from '../hub/export/own.ts';
+import { familiesOf, PROVENANCE_FILE, type Provenance } from '../hub/export/provenance.ts';
 import { hashWeights } from '../hub/hash-weights.ts';
 import { readModelFolder } from '../hub/model-folder.ts';
 import { writeSafetensors } from '../hub/write-safetensors.ts';
-import { toConfigJson } from '../model/config-json.ts';
+import { MODEL_TYPE } from '../model/config-json.ts';
 import { countParameters } from '../model/count.ts';
 import { disposeModel, hostTensors, type Model } from '../model/weights.ts';
 import { growExperts } from '../train/grow.ts';
 import { openModel } from '../train/open.ts';
-import { type Prepared, prepare } from '../train/prepare.ts';
+import { prepare } from '../train/prepare.ts';
 import { createRng } from '../train/rng.ts';
 import { useBackend } from './backend.ts';
 import { type HeldOut, openHeldOut } from './held-out.ts';
@@ -55,7 +59,7 @@ export async function upcycle(options: Options): Promise<void> {
   const prepared = await prepare(config, map, held.tokenizer);
   const sample = sampleByLanguage(prepared.documents.validation, 100);
   const growth = await growExperts(held.model, config, map, sample, createRng(`${options.seed}/upcycle`));
-  await write(options, held, growth.model, { config, map }, prepared, growth.sentence);
+  await write(options, held, growth.model, { config, map }, growth.sentence);
   const count = countParameters(growth.model.spec);
   disposeModel(held.model);
   disposeModel(growth.model);
@@ -90,29 +94,29 @@ function readLayers(text: string): MoeLayers {
   throw new UserError(`--layers ${text} is not understood; write last:2, all, or layer numbers such as 2,3.`);
 }
 
-async function write(
-  { out, families }: Options,
-  held: HeldOut,
-  model: Model,
-  { map }: Loaded,
-  prepared: Prepared,
-  sentence: string,
-): Promise<void> {
-  const hash = hashWeights(held.checkpoint);
+/** Besides the weights, what the parent has for its text: tokenizer and chat template stay byte for byte. */
+async function write({ out }: Options, held: HeldOut, model: Model, { map }: Loaded, sentence: string): Promise<void> {
+  const parent = readModelFolder(held.checkpoint);
+  const tokens = specialTokensOf(parent);
+  const facts = { dtype: 'float32' as const, tokens };
+  const weights = await hostTensors(model);
+  const biases = [...weights.keys()].filter(name => name.endsWith('.e_score_correction_bias'));
+  const provenance: Provenance = {
+    families: familiesOf(map),
+    parent: { name: basename(resolve(held.checkpoint)), sha256: hashWeights(held.checkpoint) },
+    upcycling: sentence,
+  };
   await writeFolderAtomically(out, async folder => {
-    const config = toConfigJson(model.spec, map, prepared.tokenizer.eosId);
-    writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-    copyFileSync(join(held.checkpoint, 'tokenizer.json'), join(folder, 'tokenizer.json'));
-    const tensors = Array.from(await hostTensors(model), ([name, { shape, values }]) => ({
+    writeFileSync(join(folder, 'config.json'), ownLayout(model.spec, map, facts, biases).configJson);
+    writeCompanions(held.checkpoint, folder, tokens, model.spec.max_position_embeddings);
+    const tensors = Array.from(weights, ([name, { shape, values }]) => ({
       name,
       dtype: 'F32' as const,
       shape,
       values: () => values,
     }));
     await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
-    writeFileSync(
-      join(folder, 'README.md'),
-      `# ${model.spec.numExperts} experts upcycled from a dense model\n\n${sentence}\n\n- parent: ${held.checkpoint}\n- SHA-256 of the parent: ${hash}\n- families: ${families}\n`,
-    );
+    writeFileSync(join(folder, PROVENANCE_FILE), `${JSON.stringify(provenance, null, 2)}\n`);
+    writeFileSync(join(folder, 'README.md'), modelCard(model.spec, 'safetensors', MODEL_TYPE, provenance));
   });
 }

@@ -1,11 +1,11 @@
-// README.md of an export, in the form that Hugging Face shows: what the model is, whom each expert serves, what it was trained on,
+// README.md beside weights, in the form that Hugging Face shows: what the model is, whom each expert serves, what it was trained on,
 // how well it does, where it comes from, how to load it. A function of the model and its provenance alone.
 import { countParameters } from '../../model/count.ts';
-import type { ModelFolder } from '../model-folder.ts';
+import type { ModelSpec } from '../../model/spec.ts';
 import type { HeldOutLoss, Provenance } from './provenance.ts';
 
 /** @param target as --to names it @param modelType of the new config.json */
-export function modelCard({ spec }: ModelFolder, target: string, modelType: string, provenance: Provenance): string {
+export function modelCard(spec: ModelSpec, target: string, modelType: string, provenance: Provenance): string {
   const count = countParameters(spec);
   const sparse = spec.layers.flatMap((kind, i) => (kind === 'moe' ? [i] : []));
   const shape = `${spec.num_hidden_layers} layers of width ${spec.hidden_size}, ${thousands(count.total)} parameters`;
@@ -88,5 +88,5 @@ function origin({ run, parent, upcycling, weights_sha256 }: Provenance): string 
     parent && `- parent: ${parent.name}, SHA-256 of its weights \`${parent.sha256}\``,
     upcycling && `- ${upcycling}`,
   ].filter(Boolean);
-  return `## Provenance\n\nWritten by \`moe export\` (language-family-moe).\n\n${lines.join('\n')}\n`;
+  return `## Provenance\n\nWritten by \`moe\` (language-family-moe).\n\n${lines.join('\n')}\n`;
 }

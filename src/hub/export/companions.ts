@@ -1,11 +1,22 @@
 // The small files beside the weights: the tokenizer as AutoTokenizer wants it, and what generation needs to stop.
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadTokenizer } from '../../data/tokenizer/file.ts';
+import type { ModelFolder } from '../model-folder.ts';
 import { eosTokenId, type SpecialTokens } from './layout.ts';
 import { pythonJson } from './python-json.ts';
 
 /** Kept byte for byte where the checkpoint has them. */
 const TOKENIZER_FILES = ['tokenizer.json', 'chat_template.jinja', 'special_tokens_map.json'];
+
+/** What config.json says; a model that names no end of text has its tokenizer's. */
+export function specialTokensOf({ directory, eosIds }: ModelFolder): SpecialTokens {
+  const json = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8')) as Record<string, unknown>;
+  const idAt = (key: string): number | null => (Number.isSafeInteger(json[key]) ? (json[key] as number) : null);
+  const tokenizer = join(directory, 'tokenizer.json');
+  const eos = eosIds.length === 0 && existsSync(tokenizer) ? [loadTokenizer(tokenizer).eosId] : eosIds;
+  return { bos: idAt('bos_token_id'), eos, pad: idAt('pad_token_id') };
+}
 
 /** @param from the checkpoint @param to the new folder @param context positions at most */
 export function writeCompanions(from: string, to: string, tokens: SpecialTokens, context: number): void {

@@ -56,7 +56,7 @@ export function provenanceOf({ directory: checkpoint, map }: ModelFolder, run: s
   };
 }
 
-function familiesOf({ languages, expertNames }: ModelFolder['map']): Provenance['families'] {
+export function familiesOf({ languages, expertNames }: ModelFolder['map']): Provenance['families'] {
   if (languages.length === 0) return undefined;
   return { names: expertNames, languages: languages.map(({ code, name, expert }) => ({ code, name, expert })) };
 }

@@ -1,8 +1,7 @@
 // A model folder, ours or a foreign one, as a new folder in a wanted layout: whole or not at all, one tensor in memory at a time.
 // Tensors whose type stays are copied byte for byte, so that exporting an export changes nothing.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadTokenizer } from '../../data/tokenizer/file.ts';
 import { UserError } from '../../errors.ts';
 import { writeFolderAtomically } from '../atomic.ts';
 import { checkTiedHead } from '../locate-tensors.ts';
@@ -12,8 +11,8 @@ import { type TensorEntry, tensorBytes } from '../safetensors.ts';
 import { type StoredTensor, type TensorSource, writeSafetensors } from '../write-safetensors.ts';
 import { apolloLayout } from './apollo.ts';
 import { modelCard } from './card.ts';
-import { writeCompanions } from './companions.ts';
-import type { ConfigFacts, LaidOut, Layout, SpecialTokens } from './layout.ts';
+import { specialTokensOf, writeCompanions } from './companions.ts';
+import type { ConfigFacts, LaidOut, Layout } from './layout.ts';
 import { ownLayout } from './own.ts';
 import { PROVENANCE_FILE, type Provenance } from './provenance.ts';
 import { qwen2MoeLayout } from './qwen2-moe.ts';
@@ -50,7 +49,7 @@ export async function exportModel(folder: ModelFolder, out: string, options: Exp
   const biases = [...located.file.tensors].filter(([name]) => name.endsWith('.e_score_correction_bias'));
   const entries = new Map([...located.tensors, ...biases]);
   const dtype = options.dtype ?? keptType(located.tensors.get('model.embed_tokens.weight')!);
-  const facts = { dtype: TYPE_NAMES[dtype], tokens: specialTokens(folder) };
+  const facts = { dtype: TYPE_NAMES[dtype], tokens: specialTokensOf(folder) };
   const layout = layOut(
     folder,
     options.target,
@@ -66,7 +65,10 @@ export async function exportModel(folder: ModelFolder, out: string, options: Exp
     if (shards.length > 1) writeFileSync(join(partial, 'model.safetensors.index.json'), indexJson(shards));
     writeCompanions(folder.directory, partial, facts.tokens, folder.spec.max_position_embeddings);
     writeFileSync(join(partial, PROVENANCE_FILE), `${JSON.stringify(options.provenance, null, 2)}\n`);
-    writeFileSync(join(partial, 'README.md'), modelCard(folder, options.target, layout.modelType, options.provenance));
+    writeFileSync(
+      join(partial, 'README.md'),
+      modelCard(folder.spec, options.target, layout.modelType, options.provenance),
+    );
   });
   return {
     modelType: layout.modelType,
@@ -100,15 +102,6 @@ function sourceOf(
   const dtype = wanted === null || from.endsWith('.e_score_correction_bias') ? keptType(entry) : wanted;
   if (dtype === entry.dtype) return { name, shape, dtype, bytes: () => readBytes(entry) };
   return { name, shape, dtype, values: () => readFloat32(entry) };
-}
-
-/** What config.json says; a model that names no end of text has its tokenizer's. */
-function specialTokens({ directory, eosIds }: ModelFolder): SpecialTokens {
-  const json = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8')) as Record<string, unknown>;
-  const idAt = (key: string): number | null => (Number.isSafeInteger(json[key]) ? (json[key] as number) : null);
-  const tokenizer = join(directory, 'tokenizer.json');
-  const eos = eosIds.length === 0 && existsSync(tokenizer) ? [loadTokenizer(tokenizer).eosId] : eosIds;
-  return { bos: idAt('bos_token_id'), eos, pad: idAt('pad_token_id') };
 }
 
 /** As transformers counts them: 5GB is 5 · 10⁹. @throws UserError for anything else */
