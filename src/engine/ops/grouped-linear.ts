@@ -11,7 +11,8 @@ import { tf } from '../tf.ts';
 export function groupedLinear(x_ND: Tensor2D, w_EFD: Tensor2D[], offsets_E1: Integers): Tensor2D {
   checkOffsets('groupedLinear', offsets_E1, w_EFD.length, x_ND.shape[0]);
   for (const w_FD of w_EFD) checkShape('groupedLinear: weight', w_FD.shape, [w_EFD[0].shape[0], x_ND.shape[1]]);
-  if (!hasKernel('MoeGroupedLinear')) return tf.tidy(() => groupedLinearReference(x_ND, w_EFD, hostIntegers(offsets_E1)));
+  if (!hasKernel('MoeGroupedLinear'))
+    return tf.tidy(() => groupedLinearReference(x_ND, w_EFD, hostIntegers(offsets_E1)));
   const named = (x: Tensor, w: Tensor[]): Record<string, Tensor> => ({
     x,
     ...Object.fromEntries(w.map((weight, e) => [`w${e}`, weight])),

@@ -48,6 +48,8 @@ export const MOST_WORKGROUPS = 65535;
 
 export class Gpu {
   readonly backend: TfjsBackend;
+  /** How products of a forward pass multiply, where the device has shader-f16. f32 unless somebody asks. */
+  precision: 'f32' | 'f16' = 'f32';
   private readonly compiled = new Map<string, Compiled>();
   /** As `compiled`, by the value itself: the source is too long to be looked up at each run. */
   private readonly known = new WeakMap<Program, Compiled>();

@@ -77,8 +77,7 @@ ${bias ? readLine('bias', false) : ''}`,
 );
 
 /** Whether products of a forward pass are asked for in f16. Gradients are not: without scaling they are too small for it. */
-export const inHalf = (gpu: Gpu): boolean =>
-  (gpu as Gpu & { precision?: 'f32' | 'f16' }).precision === 'f16' && gpu.device.features.has('shader-f16');
+export const inHalf = (gpu: Gpu): boolean => gpu.precision === 'f16' && gpu.device.features.has('shader-f16');
 
 /** Memory for blocks of sums that are made side by side, in numbers. */
 const MOST_PARTS = 1 << 24;
