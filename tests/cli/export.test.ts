@@ -79,6 +79,16 @@ test('an export is inspected, generates what its checkpoint does, and is exporte
     expect(readFileSync(at('again', name)).equals(readFileSync(at('apollo', name))), name).toBe(true);
 });
 
+test('a checkpoint with a damaged byte is not exported', async () => {
+  cpSync(at('run'), at('damaged'), { recursive: true });
+  const checkpoint = join('damaged', 'checkpoints', 'step-000002');
+  const weights = readFileSync(at(checkpoint, 'model.safetensors'));
+  weights[weights.length - 1] ^= 1;
+  writeFileSync(at(checkpoint, 'model.safetensors'), weights);
+  const said = refusal(await moe(world.folder, 'export', checkpoint, '--to', 'safetensors', '--out', 'new'));
+  expect(said).toMatch(/model\.safetensors is damaged \(its SHA-256 differs\)/);
+});
+
 test('what cannot be exported is refused in one sentence, and nothing is written', async () => {
   const refused = async (...args: string[]): Promise<string> => refusal(await moe(world.folder, 'export', ...args));
   const said = await Promise.all([

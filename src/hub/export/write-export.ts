@@ -101,7 +101,19 @@ function sourceOf(
   // Balancing moves a bias by less than 16 bits can tell.
   const dtype = wanted === null || from.endsWith('.e_score_correction_bias') ? keptType(entry) : wanted;
   if (dtype === entry.dtype) return { name, shape, dtype, bytes: () => readBytes(entry) };
-  return { name, shape, dtype, values: () => readFloat32(entry) };
+  return { name, shape, dtype, values: () => (dtype === 'F16' ? withinF16(entry) : readFloat32(entry)) };
+}
+
+const LARGEST_F16 = 65504;
+
+/** @throws UserError for a number that would become infinite */
+function withinF16(entry: TensorEntry): Float32Array {
+  const value_N = readFloat32(entry);
+  const tooLarge = value_N.find(value => Math.abs(value) > LARGEST_F16 && Number.isFinite(value));
+  if (tooLarge === undefined) return value_N;
+  throw new UserError(
+    `--dtype f16 ends at ${LARGEST_F16} and tensor "${entry.name}" holds ${tooLarge}; use bf16, which has the range of f32.`,
+  );
 }
 
 /** As transformers counts them: 5GB is 5 · 10⁹. @throws UserError for anything else */

@@ -97,6 +97,26 @@ describe('safetensors', () => {
   });
 });
 
+test('numbers beyond F16 are refused, beyond nothing else', async () => {
+  const from = join(root, 'large');
+  cpSync(TRAINED, from, { recursive: true });
+  const values = (entry: TensorEntry) => () =>
+    entry.name === 'model.norm.weight' ? new Float32Array(16).fill(-70_000) : readFloat32(entry);
+  const sources = Array.from(openCheckpoint(TRAINED).tensors.values(), entry => ({
+    name: entry.name,
+    dtype: 'F32' as const,
+    shape: entry.shape,
+    values: values(entry),
+  }));
+  rmSync(join(from, 'model.safetensors'));
+  await writeSafetensors(join(from, 'model.safetensors'), sources, { format: 'pt' });
+  await expect(exportOf(from, 'safetensors', { dtype: 'F16' })).rejects.toThrow(
+    '--dtype f16 ends at 65504 and tensor "model.norm.weight" holds -70000; use bf16, which has the range of f32.',
+  );
+  const { tensors } = openCheckpoint(await exportOf(from, 'safetensors', { dtype: 'BF16' }));
+  expect(readFloat32(tensors.get('model.norm.weight')!)[0]).toBe(-70144);
+});
+
 describe('apollo', () => {
   test('of the golden: config.json and every tensor as they were', async () => {
     const out = await exportOf(foreign('apollo'), 'apollo');
