@@ -94,6 +94,10 @@ function readLayers(text: string): MoeLayers {
   throw new UserError(`--layers ${text} is not understood; write last:2, all, or layer numbers such as 2,3.`);
 }
 
+/** Of a folder alone its own name, of a run's checkpoint both. */
+const nameOf = ({ run, name, checkpoint }: HeldOut): string =>
+  run === null ? name : `${name}/${basename(resolve(checkpoint))}`;
+
 /** Besides the weights, what the parent has for its text: tokenizer and chat template stay byte for byte. */
 async function write({ out }: Options, held: HeldOut, model: Model, { map }: Loaded, sentence: string): Promise<void> {
   const parent = readModelFolder(held.checkpoint);
@@ -103,7 +107,7 @@ async function write({ out }: Options, held: HeldOut, model: Model, { map }: Loa
   const biases = [...weights.keys()].filter(name => name.endsWith('.e_score_correction_bias'));
   const provenance: Provenance = {
     families: familiesOf(map),
-    parent: { name: basename(resolve(held.checkpoint)), sha256: hashWeights(held.checkpoint) },
+    parent: { name: nameOf(held), sha256: hashWeights(held.checkpoint) },
     upcycling: sentence,
   };
   await writeFolderAtomically(out, async folder => {
