@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { provenanceOf } from '../hub/export/provenance.ts';
-import { type ExportDtype, exportModel, readByteSize, type Target } from '../hub/export/write-export.ts';
+import { type ExportDtype, exportModel, type Target } from '../hub/export/write-export.ts';
 import { readModelFolder } from '../hub/model-folder.ts';
 import { STATE_FILE, verifyCheckpoint } from '../train/trainer-state.ts';
 import { createOutput, thousands } from './output.ts';
@@ -13,21 +13,26 @@ interface Options {
   to: Target;
   out: string;
   dtype?: 'f32' | 'bf16' | 'f16';
-  maxShardSize: string;
+  /** Bytes. */
+  maxShardSize: number;
   json?: boolean;
 }
 
 export async function exportCheckpoint(path: string, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another folder.`);
-  const mostBytes = readByteSize(options.maxShardSize);
   const { checkpoint, run } = findCheckpoint(path);
   // One that was named itself has not been looked at yet, and a damaged byte must not go on under a fresh hash.
   if (checkpoint === path && existsSync(join(checkpoint, STATE_FILE))) verifyCheckpoint(checkpoint);
   const folder = readModelFolder(checkpoint);
   const dtype = options.dtype === undefined ? null : (options.dtype.toUpperCase() as ExportDtype);
   const provenance = provenanceOf(folder, run);
-  const done = await exportModel(folder, options.out, { target: options.to, dtype, mostBytes, provenance });
+  const done = await exportModel(folder, options.out, {
+    target: options.to,
+    dtype,
+    mostBytes: options.maxShardSize,
+    provenance,
+  });
   const files = `${done.files.length} ${done.files.length === 1 ? 'file' : 'files'}`;
   out.say(`${options.out}: ${done.modelType}, ${done.tensors} tensors, ${thousands(done.bytes)} bytes in ${files}.`);
   if (!existsSync(join(checkpoint, 'tokenizer.json')))

@@ -8,6 +8,7 @@ import {
   jsonOption,
   languagesOption,
   memoryOption,
+  memorySize,
   namesOf,
   positiveWhole,
   presetOption,
@@ -148,7 +149,7 @@ function exportVerb(): Command {
     )
     .argument('<checkpoint>', 'run folder, checkpoint, or folder of a Hugging Face model')
     .addOption(
-      new Option('--to <layout>', 'qwen2-moe: stock transformers and vLLM; apollo; safetensors: our own')
+      new Option('--to <layout>', 'qwen2-moe: for stock transformers; apollo: as published; safetensors: our own')
         .choices(['qwen2-moe', 'apollo', 'safetensors'])
         .makeOptionMandatory(),
     )
@@ -156,7 +157,9 @@ function exportVerb(): Command {
     .addOption(
       new Option('--dtype <type>', 'of the weights (default: as they are stored)').choices(['f32', 'bf16', 'f16']),
     )
-    .option('--max-shard-size <size>', 'of one file of weights', '5GB')
+    .addOption(
+      new Option('--max-shard-size <size>', 'of one file of weights').argParser(memorySize).default(5e9, '5GB'),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',

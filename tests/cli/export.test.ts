@@ -66,12 +66,12 @@ test('a run is exported with its text, its figures and its hash in the card', as
 });
 
 test('an export is inspected, generates what its checkpoint does, and is exported again', async () => {
-  await json('export', CHECKPOINT, '--to', 'apollo', '--out', 'apollo', '--max-shard-size', '20KB');
+  await json('export', CHECKPOINT, '--to', 'apollo', '--out', 'apollo', '--max-shard-size', '0.02MB');
   expect(await json('inspect', 'apollo')).toMatchObject({ architecture: 'upcycling-qwen2-moe', experts: 3, k: 2 });
   const ask = ['--prompt', 'ta', '--temperature', '0', '--tokens', '12'];
   const [before, after] = [await json('generate', CHECKPOINT, ...ask), await json('generate', 'apollo', ...ask)];
   expect(after.tokens).toEqual(before.tokens);
-  await json('export', 'apollo', '--to', 'apollo', '--out', 'again', '--max-shard-size', '20KB');
+  await json('export', 'apollo', '--to', 'apollo', '--out', 'again', '--max-shard-size', '0.02MB');
   const names = readdirSync(at('apollo'));
   expect(names.filter(name => name.endsWith('.safetensors')).length).toBeGreaterThan(1);
   expect(readdirSync(at('again'))).toEqual(names);
@@ -103,7 +103,7 @@ test('what cannot be exported is refused in one sentence, and nothing is written
     'moe: --out run exists already; choose another folder.',
     'moe: nowhere does not exist; name a run folder such as runs/50lang-quick or a checkpoint in it.',
     'moe: --to apollo cannot express this model: it has stretched rotary positions (llama3); use --to safetensors, which keeps everything for moe.',
-    'moe: --max-shard-size big is no size; write it as 5GB or 500MB.',
+    "moe: option '--max-shard-size <size>' argument 'big' is invalid: give a size and its unit, MB, GB, MiB or GiB, for example 4GB; see moe --help.",
     "moe: option '--to <layout>' argument 'gguf' is invalid: allowed choices are qwen2-moe, apollo, safetensors; see moe --help.",
     "moe: required option '--to <layout>' not specified; see moe --help.",
   ]);
@@ -132,7 +132,7 @@ test.each(INITS)('a foreign model is upcycled with router start %s', async init 
 });
 
 test('in shards the parent has the hash of its files one after the other', async () => {
-  await json('export', 'qwen2-tied', '--to', 'safetensors', '--out', 'shards', '--max-shard-size', '40KB');
+  await json('export', 'qwen2-tied', '--to', 'safetensors', '--out', 'shards', '--max-shard-size', '0.04MB');
   await json('upcycle', '--from', 'shards', '--families', world.config, '--layers', '1', '--out', 'of-shards');
   const files = readdirSync(at('shards')).filter(name => name.endsWith('.safetensors'));
   expect(files.length).toBeGreaterThan(1);

@@ -83,7 +83,7 @@ test('verbs, arguments, options and defaults', () => {
       --to <layout> (qwen2-moe apollo safetensors) required
       --out <dir> required
       --dtype <type> (f32 bf16 f16)
-      --max-shard-size <size> = "5GB"
+      --max-shard-size <size> = 5000000000
       --json
     inspect <path>
       --preset <name> = []

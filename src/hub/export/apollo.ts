@@ -1,18 +1,19 @@
 // The layout of the published Apollo-MoE (arXiv 2410.10626; model_type upcycling-qwen2-moe): the same keys, names and bytes.
 // Experts are as wide as the dense networks, and lm_head is stored although it is tied.
 import { UserError } from '../../errors.ts';
-import { type ModelSpec, tensorSpecs } from '../../model/spec.ts';
-import { type ConfigFacts, denseLayers, eosTokenId, type LaidOut, type Layout } from './layout.ts';
+import type { ModelSpec } from '../../model/spec.ts';
+import {
+  type ConfigFacts,
+  denseLayers,
+  eosTokenId,
+  type LaidOut,
+  type Layout,
+  QWEN2_FLOATS,
+  qwen2Tensors,
+} from './layout.ts';
 import { pythonJson } from './python-json.ts';
 import { refuseUnlikeQwen2 } from './refuse.ts';
 
-const FLOATS = new Set([
-  'attention_dropout',
-  'initializer_range',
-  'rms_norm_eps',
-  'rope_theta',
-  'router_aux_loss_coef',
-]);
 const MODEL_TYPE = 'upcycling-qwen2-moe';
 /** The Python files that stand beside the published weights. */
 const REMOTE = {
@@ -24,7 +25,7 @@ const REMOTE = {
 export function apolloLayout(spec: ModelSpec, facts: ConfigFacts): Layout {
   refuseUnlikeQwen2(spec, 'apollo');
   refuseUnlikeApollo(spec);
-  return { modelType: MODEL_TYPE, tensors: tensors(spec), configJson: pythonJson(config(spec, facts), FLOATS) };
+  return { modelType: MODEL_TYPE, tensors: tensors(spec), configJson: pythonJson(config(spec, facts), QWEN2_FLOATS) };
 }
 
 function refuseUnlikeApollo(spec: ModelSpec): void {
@@ -44,17 +45,10 @@ function refuseUnlikeApollo(spec: ModelSpec): void {
     );
 }
 
-/** Biases of queries, keys and values that a model lacks are zeros. */
 function tensors(spec: ModelSpec): LaidOut[] {
-  const own = tensorSpecs(spec).flatMap(({ name, shape }): LaidOut[] => {
-    const projection = /^(.*\.self_attn\.[qkv]_proj)\.weight$/.exec(name);
-    const same = { name, shape, from: name };
-    if (!projection || spec.decoder.qkv_bias) return [same];
-    return [same, { name: `${projection[1]}.bias`, shape: shape.slice(0, 1), from: null }];
-  });
-  if (!spec.tie_word_embeddings) return own;
+  const own = qwen2Tensors(spec);
   const [{ shape, from }] = own;
-  return [...own, { name: 'lm_head.weight', shape, from }];
+  return spec.tie_word_embeddings ? [...own, { name: 'lm_head.weight', shape, from }] : own;
 }
 
 function config(spec: ModelSpec, { dtype, tokens }: ConfigFacts): Record<string, unknown> {

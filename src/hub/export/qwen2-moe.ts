@@ -1,8 +1,16 @@
-// A checkpoint that stock transformers (4.40 and up, 5.x) and vLLM load without remote code: Qwen2MoeForCausalLM, or
-// Qwen2ForCausalLM for a model without experts. mlp_only_layers keeps layers dense. Its architecture has a shared expert in every MoE
-// layer; a model without one gets one of zeros, which adds nothing: σ(0) · 0. config.json has the keys of both versions.
-import { type ModelSpec, tensorSpecs } from '../../model/spec.ts';
-import { type ConfigFacts, denseLayers, eosTokenId, type LaidOut, type Layout } from './layout.ts';
+// A checkpoint that stock transformers loads without remote code (tested with 4.44.2 and 5.23.0): Qwen2MoeForCausalLM, or
+// Qwen2ForCausalLM for a model without experts. mlp_only_layers keeps layers dense. That architecture has a shared expert in
+// every MoE layer; a model without one gets one of zeros, which adds nothing: σ(0) · 0. config.json has the keys of both versions.
+import type { ModelSpec } from '../../model/spec.ts';
+import {
+  type ConfigFacts,
+  denseLayers,
+  eosTokenId,
+  type LaidOut,
+  type Layout,
+  QWEN2_FLOATS,
+  qwen2Tensors,
+} from './layout.ts';
 import { pythonJson } from './python-json.ts';
 import { refuseUnlikeQwen2 } from './refuse.ts';
 
@@ -12,32 +20,19 @@ import { refuseUnlikeQwen2 } from './refuse.ts';
  */
 const NULL_SHARED_WIDTH = 128;
 
-const FLOATS = new Set([
-  'attention_dropout',
-  'initializer_range',
-  'rms_norm_eps',
-  'rope_theta',
-  'router_aux_loss_coef',
-]);
-
 /** @throws UserError for a model that computes what this architecture cannot */
 export function qwen2MoeLayout(spec: ModelSpec, facts: ConfigFacts): Layout {
   refuseUnlikeQwen2(spec, 'qwen2-moe');
   const sparse = spec.layers.includes('moe');
   const config = { ...decoderConfig(spec, facts), ...(sparse ? expertConfig(spec) : denseNames) };
-  return { modelType: config.model_type, tensors: tensors(spec), configJson: pythonJson(config, FLOATS) };
+  return { modelType: config.model_type, tensors: tensors(spec), configJson: pythonJson(config, QWEN2_FLOATS) };
 }
 
-/** Every tensor of ours under its own name, with zeros where the architecture has more. */
+/** A router without a shared expert beside it gets one. */
 function tensors(spec: ModelSpec): LaidOut[] {
-  const { hidden_size: D, decoder } = spec;
-  return tensorSpecs(spec).flatMap(({ name, shape }) => {
-    const own = { name, shape, from: name };
-    const projection = /^(.*\.self_attn\.[qkv]_proj)\.weight$/.exec(name);
-    if (projection && !decoder.qkv_bias)
-      return [own, { name: `${projection[1]}.bias`, shape: shape.slice(0, 1), from: null }];
-    const router = /^(.*\.mlp)\.gate\.weight$/.exec(name);
-    return router && !spec.shared_expert ? [own, ...nullShared(router[1], D)] : [own];
+  return qwen2Tensors(spec, ({ name }) => {
+    const router = spec.shared_expert ? null : /^(.*\.mlp)\.gate\.weight$/.exec(name);
+    return router ? nullShared(router[1], spec.hidden_size) : [];
   });
 }
 

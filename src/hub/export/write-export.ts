@@ -115,11 +115,3 @@ function withinF16(entry: TensorEntry): Float32Array {
     `--dtype f16 ends at ${LARGEST_F16} and tensor "${entry.name}" holds ${tooLarge}; use bf16, which has the range of f32.`,
   );
 }
-
-/** As transformers counts them: 5GB is 5 · 10⁹. @throws UserError for anything else */
-export function readByteSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?) ?(K|M|G|T)(i?)B$/i.exec(text);
-  const bytes = match ? Number(match[1]) * (match[3] ? 1024 : 1000) ** ('KMGT'.indexOf(match[2].toUpperCase()) + 1) : 0;
-  if (bytes >= 1) return bytes;
-  throw new UserError(`--max-shard-size ${text} is no size; write it as 5GB or 500MB.`);
-}

@@ -11,7 +11,7 @@ import { provenanceOf } from '../../../src/hub/export/provenance.ts';
 import { pythonFloat } from '../../../src/hub/export/python-json.ts';
 import { qwen2MoeLayout } from '../../../src/hub/export/qwen2-moe.ts';
 import { divideIntoShards, indexJson } from '../../../src/hub/export/shards.ts';
-import { type ExportOptions, exportModel, readByteSize, type Target } from '../../../src/hub/export/write-export.ts';
+import { type ExportOptions, exportModel, type Target } from '../../../src/hub/export/write-export.ts';
 import { openWeights, readModelFolder, readTensors } from '../../../src/hub/model-folder.ts';
 import { openCheckpoint, readBytes, readFloat32 } from '../../../src/hub/read-safetensors.ts';
 import type { TensorEntry } from '../../../src/hub/safetensors.ts';
@@ -262,11 +262,6 @@ describe('refusals, one sentence each, before anything is written', () => {
     );
     const narrow = { ...toy, decoder: { ...toy.decoder, moe_intermediate_size: 7 } };
     expect(reason(() => apolloLayout(narrow, FACTS))).toMatch(/here one is 7 wide; use --to qwen2-moe\.$/);
-  });
-  test('sizes', () => {
-    expect([readByteSize('5GB'), readByteSize('1.5 mb'), readByteSize('2GiB')]).toEqual([5e9, 1.5e6, 2 ** 31]);
-    expect(reason(() => readByteSize('5'))).toBe('--max-shard-size 5 is no size; write it as 5GB or 500MB.');
-    expect(reason(() => readByteSize('0GB'))).toMatch(/is no size/);
   });
 });
 
