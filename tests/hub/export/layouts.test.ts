@@ -78,6 +78,14 @@ describe('safetensors', () => {
       expect(filesOf(await exportOf(narrow, 'safetensors'))).toEqual(filesOf(narrow));
     }
   });
+  test('copies bytes whose type stays: a NaN keeps its payload', async () => {
+    const narrow = await exportOf(TRAINED, 'safetensors', { dtype: 'BF16' });
+    const file = join(narrow, 'model.safetensors');
+    const bytes = readFileSync(file);
+    bytes.writeUInt16LE(0x7f81, bytes.length - 2);
+    writeFileSync(file, bytes);
+    expect(readFileSync(join(await exportOf(narrow, 'safetensors'), 'model.safetensors')).equals(bytes)).toBe(true);
+  });
   test('keeps a balancing bias in F32 whatever the type of the rest', async () => {
     const from = join(root, 'biased');
     cpSync(TRAINED, from, { recursive: true });
@@ -289,6 +297,8 @@ describe('shards', () => {
       't5',
     ]);
     expect(shards[0].file).toBe('model-00001-of-00004.safetensors');
+    const first = divideIntoShards(tensors.slice(2), 5);
+    expect(first.map(({ tensors }) => tensors.length)).toEqual([1, 2, 1]);
     expect(divideIntoShards(tensors, 20).map(({ file }) => file)).toEqual(['model.safetensors']);
   });
 });
