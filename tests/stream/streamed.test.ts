@@ -73,6 +73,7 @@ describe.each(backends)('on %s', backend => {
     const plans: Record<string, StreamPlan> = {
       whole: generous,
       'cut batches, activations on disk': { ...generous, sequences: 1, onDisk: true },
+      'four experts': { ...generous, experts_L: generous.experts_L.map(held => Math.min(held, 4)), activationBytes },
       'one expert': { ...generous, sequences: 2, experts_L: one, activationBytes },
       'one expert, logits of two tokens, on disk': {
         ...generous,
