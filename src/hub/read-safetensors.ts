@@ -6,7 +6,7 @@ import { UserError } from '../errors.ts';
 import { float8E4m3ToFloat32, float8E5m2ToFloat32 } from './float8.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.ts';
 import type { Safetensors, TensorEntry } from './safetensors.ts';
-import { DTYPE_BYTES, headerLength, LENGTH_BYTES, parseHeader } from './safetensors.ts';
+import { DTYPE_BYTES, headerLength, LENGTH_BYTES, onOneLine, parseHeader } from './safetensors.ts';
 
 const INDEX_NAME = 'model.safetensors.index.json';
 const SINGLE_NAME = 'model.safetensors';
@@ -57,7 +57,8 @@ function weightMap(indexPath: string): Map<string, string> {
   try {
     map = (JSON.parse(readFileSync(indexPath, 'utf8')) as { weight_map?: unknown } | null)?.weight_map;
   } catch (error) {
-    throw new UserError(`cannot read the checkpoint index ${indexPath} (${(error as Error).message}); fetch it again`);
+    const why = onOneLine((error as Error).message);
+    throw new UserError(`cannot read the checkpoint index ${indexPath} (${why}); fetch it again`);
   }
   if (typeof map !== 'object' || map === null) {
     throw new UserError(`${indexPath} has no "weight_map"; give the index of a Hugging Face checkpoint`);

@@ -107,8 +107,8 @@ function deeperThan(limit: number, json: Uint8Array): boolean {
   return false;
 }
 
-/** What the parser quotes from the file may hold line breaks. */
-const onOneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200);
+/** What JSON's parser quotes from a file may hold line breaks. */
+export const onOneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200);
 
 /** First key that stands twice in one object of valid JSON text, as written; JSON.parse would silently keep the last. */
 function duplicateKey(json: string): string | null {

@@ -286,6 +286,8 @@ describe('checkpoints', () => {
     expect(() => openCheckpoint(dir)).toThrow(/a shard must be a file beside it/);
     index([]);
     expect(() => openCheckpoint(dir)).toThrow(/has no "weight_map"/);
+    writeFileSync(join(dir, 'model.safetensors.index.json'), '{"weight_map":\n\nx}');
+    expect(() => openCheckpoint(dir)).toThrow(/^cannot read the checkpoint index [^\n]*; fetch it again$/);
     index({ weight_map: { a: 'absent' } });
     expect(() => openCheckpoint(dir)).toThrow(/absent \(ENOENT\)/);
   });
