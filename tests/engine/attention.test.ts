@@ -126,6 +126,15 @@ describe.each(kernelBackends)('on %s', backend => {
     expectTruth(problem(sizes, layout));
   });
 
+  it('reads nothing that an earlier call left behind', () => {
+    const broken = problem(sizesOf(2, 75, 75, 6, 2, 40), documents);
+    for (const values of [broken.q, broken.k, broken.v, broken.upstream]) values.fill(Number.NaN);
+    for (const sizes of [sizesOf(1, 2, 2, 1, 1, 31), sizesOf(2, 1, 150, 4, 2, 32), sizesOf(1, 9, 9, 1, 1, 40)]) {
+      solve(broken);
+      expectTruth(problem(sizes, oneDocument));
+    }
+  });
+
   it('agrees with the reference', () => {
     const p = problem(sizesOf(2, 75, 75, 6, 2, 20), documents);
     const [ours, reference] = [solve(p), solve(p, attentionReference)];

@@ -49,8 +49,8 @@ static void start_backward(const Backward *f, const QueryBlock *block, BackwardM
     for (size_t at = v; at < x->d * lanes; at += lanes)
       mean = add_product(mean, load(m.dq + at), load(m.gradient + at)); // as dp is added up: equal for a lone key
     store(m.mean + v, mean);
-    store(m.ones + v, all(1));
   }
+  for (size_t v = 0; v < BLOCK_LANES; v += LANES) store(m.ones + v, all(1)); // channels take it too, all lanes of it
   __builtin_memset(m.dq, 0, x->d * lanes * sizeof(float));
   for (size_t n = 0; n < lanes; n++) {
     const float *statistics = f->statistics + 2 * block->place[lesser(n, block->count - 1)];
