@@ -11,17 +11,19 @@ import type { Output } from './output.ts';
 export interface Use {
   /** All processors when left out; every number gives the same bits. */
   threads?: number;
+  /** Of products in a forward pass on webgpu. */
+  precision?: 'f32' | 'f16';
   /** Also try the backends that take long to try, so that each can be explained. */
   tryAll?: boolean;
 }
 
-export function useBackend(name: BackendName, { threads, tryAll = false }: Use = {}): Promise<Selection> {
+export function useBackend(name: BackendName, { threads, precision, tryAll = false }: Use = {}): Promise<Selection> {
   const native = {
     cache: usualCache(process.env, homedir()),
     headers: usualHeaders(homedir()),
     announce: (sentence: string) => void process.stderr.write(`${sentence}\n`),
   };
-  return selectBackend(name, { native, threads: threads ?? availableParallelism(), tryAll });
+  return selectBackend(name, { native, threads: threads ?? availableParallelism(), precision, tryAll });
 }
 
 /** The backend that a resumed run goes on on: the one that it ran on, if that works here and no other was asked for, as

@@ -22,6 +22,7 @@ export interface Common {
   seed: number;
   backend: BackendName;
   threads?: number;
+  precision?: 'f32' | 'f16';
   json?: boolean;
 }
 type Save = ((tensors: SavedTensor[]) => Promise<void>) | undefined;
@@ -112,7 +113,7 @@ export async function measured<M extends { shape: object }>(
 ): Promise<void> {
   const out = createOutput(options.json ?? false);
   const threads = options.threads ?? availableParallelism();
-  const backend = await useBackend(options.backend, { threads });
+  const backend = await useBackend(options.backend, { threads, precision: options.precision });
   const { warmup, seed } = options;
   const answer = await run({ repeats, warmup, clock: () => performance.now() }, backend.name);
   const used = process.resourceUsage();

@@ -20,6 +20,10 @@ export const backendOption = (): Option =>
   new Option('--backend <name>', 'where tensors live').choices(BACKENDS).default('auto');
 export const threadsOption = (): Option =>
   new Option('--threads <n>', 'threads of the backend (default: all processors)').argParser(positiveWhole);
+export const precisionOption = (): Option =>
+  new Option('--precision <type>', 'of products in a forward pass on webgpu; f16 where the GPU has it')
+    .choices(['f32', 'f16'])
+    .default('f32');
 export const weightsOption = (): Option =>
   new Option('--weights <type>', 'of the matrices; bf16: as in a checkpoint in BF16')
     .choices(['fp32', 'bf16'])

@@ -11,6 +11,7 @@ import {
   memorySize,
   namesOf,
   positiveWhole,
+  precisionOption,
   presetOption,
   runArgument,
   setOption,
@@ -209,6 +210,7 @@ function bench(): Command {
       .option('--seed <n>', 'seed of weights and tokens', wholeNumber, 0)
       .addOption(backendOption())
       .addOption(threadsOption())
+      .addOption(precisionOption())
       .addOption(jsonOption())
       .addHelpText('after', `\nExample:\n  moe bench ${verb.name()}${example}`);
   const repeats = (verb: Command, times: number): Command =>

@@ -14,6 +14,7 @@ import { openWasm } from './library/wasm.ts';
 import { registerTensorflowKernels } from './tensorflow/register.ts';
 import { tf } from './tf.ts';
 import { registerWebgpu } from './webgpu/backend.ts';
+import { gpuOf } from './webgpu/gpu.ts';
 
 export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
 export type BackendName = (typeof BACKEND_NAMES)[number];
@@ -38,6 +39,8 @@ export interface BackendOptions {
   native?: NativePlaces;
   /** Threads of native and wasm; every number gives the same bits. */
   threads?: number;
+  /** Of products in a forward pass on webgpu: f16 multiplies and adds 16 terms in half precision, and the rest in fp32. */
+  precision?: 'f32' | 'f16';
   /** Also tries what the choice does not depend on, to know whether it works. */
   tryAll?: boolean;
 }
@@ -59,6 +62,7 @@ export async function selectBackend(name: BackendName, options: BackendOptions =
     );
   }
   await quietly(() => tf.setBackend(chosen.name));
+  setPrecision(chosen.name, options.precision ?? 'f32');
   const better = name === 'auto' ? candidates.slice(0, candidates.indexOf(chosen)) : [];
   const why = [chosen.why, ...better.map(refused => `Not ${refused.name}: ${refused.why}`)].join(' ');
   return { name: chosen.name, why, candidates };
@@ -109,6 +113,15 @@ function wasmCandidate(load: boolean, { threads }: BackendOptions): Candidate {
   }
 }
 
+function setPrecision(name: BackendName, precision: 'f32' | 'f16'): void {
+  const gpu = name === 'webgpu' ? gpuOf(tf.backend()) : null;
+  if (precision === 'f16' && !gpu?.device.features.has('shader-f16')) {
+    const why = gpu ? 'this GPU has no shader-f16' : `backend ${name} has none, only webgpu may`;
+    throw new UserError(`Products in f16 cannot be had: ${why}. Leave --precision away.`);
+  }
+  if (gpu) gpu.precision = precision;
+}
+
 /** Never taken by itself until it has been measured on a GPU. */
 async function webgpuCandidate(load: boolean): Promise<Candidate> {
   if (!load) return { name: 'webgpu', works: false, why: 'WebGPU, taken by name only.' };
@@ -124,7 +137,7 @@ async function tensorflowCandidate(load: boolean): Promise<Candidate> {
   const installed = found.find(name => hasLibrary(folderOf(name)!));
   if (!installed) {
     const why = found[0]
-      ? `${found[0]} is here without its library; fetch it with: cd ${folderOf(found[0])} && npm run install.`
+      ? `${found[0]} is here without its library; fetch it with: cd ${folderOf(found[0])} && npm run install (or see docs/tensorflow.md).`
       : `Neither ${TENSORFLOW_PACKAGES.join(' nor ')} is installed.`;
     return { name: 'tensorflow', works: false, why };
   }

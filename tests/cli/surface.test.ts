@@ -110,6 +110,7 @@ test('verbs, arguments, options and defaults', () => {
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --precision <type> = "f32" (f32 f16)
       --json
     bench moe
       --repeats <n> = 10
@@ -119,6 +120,7 @@ test('verbs, arguments, options and defaults', () => {
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --precision <type> = "f32" (f32 f16)
       --json
     bench infer
       --repeats <n> = 5
@@ -131,6 +133,7 @@ test('verbs, arguments, options and defaults', () => {
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --precision <type> = "f32" (f32 f16)
       --json
     bench gemm
       --repeats <n> = 10
@@ -139,6 +142,7 @@ test('verbs, arguments, options and defaults', () => {
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --precision <type> = "f32" (f32 f16)
       --json
     bench dispatch
       --repeats <n> = 10
@@ -153,6 +157,7 @@ test('verbs, arguments, options and defaults', () => {
       --seed <n> = 0
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --precision <type> = "f32" (f32 f16)
       --json
     doctor
       --json"

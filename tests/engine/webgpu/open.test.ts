@@ -55,6 +55,19 @@ describe.runIf(webgpuHere.works)('an open device', () => {
     expect(limits.maxStorageBuffersPerShaderStage).toBeGreaterThanOrEqual(8);
   });
 
+  it('multiplies in f16 only where the GPU can, and says so where not', async () => {
+    await use('webgpu');
+    const { device } = gpuOf(tf.backend());
+    const asked = use('webgpu', { precision: 'f16' });
+    if (device.features.has('shader-f16')) {
+      await asked;
+      expect(gpuOf(tf.backend()).precision).toBe('f16');
+    } else await expect(asked).rejects.toThrow('this GPU has no shader-f16. Leave --precision away.');
+    await use('webgpu');
+    expect(gpuOf(tf.backend()).precision).toBe('f32');
+    await expect(use('wasm', { precision: 'f16' })).rejects.toThrow('backend wasm has none, only webgpu may');
+  });
+
   it.each([
     [
       'a faulty command',
