@@ -31,8 +31,10 @@ export function readBytesInto(entry: TensorEntry, target: Uint8Array): void {
 
 /** The values as fp32, rounded as readFloat32 does. */
 export function readFloat32Into(entry: TensorEntry, target: Float32Array): void {
-  if (entry.dtype === 'F32')
-    return readBytesInto(entry, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+  if (entry.dtype === 'F32') {
+    readBytesInto(entry, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+    return;
+  }
   const count = entry.byteLength / DTYPE_BYTES[entry.dtype];
   for (let from = 0; from < count; from += PIECE)
     target.set(readFloat32(partOf(entry, from, [Math.min(PIECE, count - from)])), from);
