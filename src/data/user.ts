@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import zlib from 'node:zlib';
 import { asyncBufferFromFile, type Compressors, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { UserError } from '../errors.ts';
+import { onOneLine } from '../hub/show.ts';
 import { findLanguage } from './language-facts.ts';
 import { itemSplit } from './split.ts';
 import type { Document, Domain, Language, Split } from './types.ts';
@@ -60,7 +61,7 @@ function parseLine(text: string, where: string): Record<string, unknown> {
   try {
     row = JSON.parse(text);
   } catch (error) {
-    throw new UserError(`${where}: not JSON (${(error as Error).message}); write one JSON object per line`);
+    throw new UserError(`${where}: not JSON (${onOneLine((error as Error).message)}); write one JSON object per line`);
   }
   if (typeof row === 'object' && row !== null && !Array.isArray(row)) return row as Record<string, unknown>;
   throw new UserError(`${where}: ${short(row)} is not an object; write {"language": "en", "text": "…"}`);
@@ -152,7 +153,7 @@ async function readConversations(path: string, languages: Language[]): Promise<D
     groups = JSON.parse(text);
   } catch (error) {
     throw new UserError(
-      `${path}${lineOf(error as Error, text)}: not JSON (${(error as Error).message}); mend it there`,
+      `${path}${lineOf(error as Error, text)}: not JSON (${onOneLine((error as Error).message)}); mend it there`,
     );
   }
   if (typeof groups !== 'object' || groups === null || Array.isArray(groups)) {

@@ -11,6 +11,7 @@ import { architectureOf } from './architectures/registry.ts';
 import { checkTiedHead, type Located, locateTensors, type Naming } from './locate-tensors.ts';
 import { openCheckpoint, readBfloat16, readFloat32 } from './read-safetensors.ts';
 import type { Safetensors, TensorEntry } from './safetensors.ts';
+import { onOneLine } from './show.ts';
 
 export interface ModelFolder {
   directory: string;
@@ -54,7 +55,7 @@ function readJson(path: string): Record<string, unknown> | null {
   try {
     json = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
-    throw new UserError(`${path} is not valid JSON (${(error as Error).message}); fetch it again.`);
+    throw new UserError(`${path} is not valid JSON (${onOneLine((error as Error).message)}); fetch it again.`);
   }
   if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
   throw new UserError(`${path} is not a JSON object; fetch it again.`);

@@ -6,7 +6,8 @@ import { UserError } from '../errors.ts';
 import { float8E4m3ToFloat32, float8E5m2ToFloat32 } from './float8.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.ts';
 import type { Safetensors, TensorEntry } from './safetensors.ts';
-import { DTYPE_BYTES, headerLength, LENGTH_BYTES, onOneLine, parseHeader } from './safetensors.ts';
+import { DTYPE_BYTES, headerLength, LENGTH_BYTES, parseHeader } from './safetensors.ts';
+import { onOneLine } from './show.ts';
 
 const INDEX_NAME = 'model.safetensors.index.json';
 const SINGLE_NAME = 'model.safetensors';

@@ -2,7 +2,7 @@
 // `{"__metadata__": {…}, name: {"dtype", "shape", "data_offsets": [begin, end]}}`, then the data without a gap.
 // This file parses and builds headers: nothing in a header is believed before it agrees with the size of the file.
 import { UserError } from '../errors.ts';
-import { show } from './show.ts';
+import { onOneLine, show } from './show.ts';
 
 /** Bytes per element of each type we know, in the order in which the canonical layout puts them last to first. */
 export const DTYPE_BYTES = {
@@ -106,9 +106,6 @@ function deeperThan(limit: number, json: Uint8Array): boolean {
   }
   return false;
 }
-
-/** What JSON's parser quotes from a file may hold line breaks. */
-export const onOneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200);
 
 /** First key that stands twice in one object of valid JSON text, as written; JSON.parse would silently keep the last. */
 function duplicateKey(json: string): string | null {

@@ -1,4 +1,4 @@
-// A value from a file that may be hostile, for a sentence of bounded length.
+// What a file that may be hostile holds, for a sentence of bounded length on one line.
 
 /** As JSON, cut after 80 characters. */
 export function show(value: unknown): string {
@@ -9,3 +9,6 @@ export function show(value: unknown): string {
     return 'a value nested too deeply';
   }
 }
+
+/** What JSON's parser quotes from a file may hold line breaks. */
+export const onOneLine = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 200);

@@ -140,6 +140,7 @@ describe('ApolloMoE JSON', () => {
 
   it.each([
     ['{"general_en": [\n["a", "b"],,]}', /q\.json(:2)?: not JSON/],
+    ['{"general_en": [\n["a"], none\n]}', /^[^\n]*q\.json[^\n]*: not JSON \([^\n]*\); mend it there$/],
     ['[1]', /q\.json: not an object of/],
     ['{"general": []}', /the key "general" is not <type>_<language>/],
     ['{"general_xx_qa": []}', /q\.json: key "general_xx_qa": language "xx" is not in the families file/],

@@ -373,6 +373,8 @@ test('no config.json, or one that is not JSON', () => {
   expect(messageOf(() => readModelFolder(empty))).toMatch(/config\.json is missing/);
   writeFileSync(join(empty, 'config.json'), '{"model_type": ');
   expect(messageOf(() => readModelFolder(empty))).toMatch(/config\.json is not valid JSON/);
+  writeFileSync(join(empty, 'config.json'), '{\n  "model_type": qwen2\n}\n');
+  expect(messageOf(() => readModelFolder(empty))).toMatch(/config\.json is not valid JSON \(.*\); fetch it again\.$/);
   for (const text of ['[]', 'null', '3']) {
     writeFileSync(join(empty, 'config.json'), text);
     expect(messageOf(() => readModelFolder(empty))).toMatch(/config\.json is not a JSON object/);

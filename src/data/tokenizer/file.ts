@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { UserError } from '../../errors.ts';
+import { onOneLine } from '../../hub/show.ts';
 import type { Tokenizer } from '../types.ts';
 import { parseByteLevelJson } from './byte-level.ts';
 import { byteLevelTokenizer } from './byte-level-tokenizer.ts';
@@ -64,7 +65,7 @@ function parse(json: string, path: string): { added_tokens?: AddedToken[] } {
     file = JSON.parse(json);
   } catch (error) {
     throw new UserError(
-      `${path} is not JSON (${(error as Error).message}): give a tokenizer.json of Hugging Face's format`,
+      `${path} is not JSON (${onOneLine((error as Error).message)}): give a tokenizer.json of Hugging Face's format`,
     );
   }
   const model = (file as { model?: unknown } | null)?.model;
@@ -87,7 +88,7 @@ function open(file: object, path: string): LibraryTokenizer {
     return new HuggingFaceTokenizer(complete, {}) as LibraryTokenizer;
   } catch (error) {
     throw new UserError(
-      `${path} cannot be used as a tokenizer (${(error as Error).message}): give another tokenizer.json`,
+      `${path} cannot be used as a tokenizer (${onOneLine((error as Error).message)}): give another tokenizer.json`,
     );
   }
 }

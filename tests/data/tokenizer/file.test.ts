@@ -80,6 +80,7 @@ describe('a foreign file', () => {
     ['no end of text', foreign([]), undefined, /has no end-of-text token \(looked for <\|endoftext\|> .*\): name one/],
     ['a wrong name for it', foreign(), '<end>', /has no end-of-text token \(looked for <end>\)/],
     ['not JSON', '{"model":', undefined, /is not JSON/],
+    ['lines that are not JSON', '{\n  "model": BPE\n}\n', undefined, /is not JSON \(.*\): give/],
     ['JSON of another kind', '[]', undefined, /has no "model"/],
     ['null', 'null', undefined, /has no "model"/],
     [
@@ -106,6 +107,7 @@ describe('a foreign file', () => {
     expect(load).toThrow(UserError);
     expect(load).toThrow(message);
     expect(load).toThrow(path);
+    expect(load).not.toThrow(/\n/);
   });
   it('that is not there is refused', () => {
     expect(() => loadTokenizer(join(folder, 'absent.json'))).toThrow(
