@@ -1,13 +1,10 @@
 // Continues a text token by token with a KV cache: greedy, or sampled by temperature and nucleus (top-p, Holtzman et al. 2020).
 // Deterministic: the same checkpoint, prompt, settings and seed give the same tokens.
-import type { RoutingMode } from '../../routing/types.ts';
-import { tf } from '../engine/tf.ts';
 import { createCache } from '../model/kv-cache.ts';
-import type { TokenInput } from '../model/token-input.ts';
-import { forward } from '../model/transformer.ts';
 import type { Model } from '../model/weights.ts';
+import { nextLogits, type RoutingChoice } from './next-logits.ts';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends RoutingChoice {
   maxTokens: number;
   /** 0 is greedy: the most probable token, the lowest id on a tie. */
   temperature: number;
@@ -15,9 +12,6 @@ export interface GenerateOptions {
   topP: number;
   /** Ids that end the text; a model may have several. */
   eosIds: readonly number[];
-  mode: RoutingMode;
-  /** Expert of the text's language, for modes that use it. */
-  languageExpert: number | null;
   /** Uniform in [0, 1). */
   random: () => number;
 }
@@ -35,7 +29,7 @@ export async function* generate(model: Model, prompt: Int32Array, options: Gener
     let next: Int32Array = prompt;
     let seen = 0;
     for (let made = 0; made < options.maxTokens && seen + next.length <= positions; made++) {
-      const logits_V = await lastLogits(model, next, seen, cache, options);
+      const logits_V = await nextLogits(model, next, 1, seen, cache, options);
       seen += next.length;
       const id = choose(logits_V, options);
       if (options.eosIds.includes(id)) return;
@@ -44,31 +38,6 @@ export async function* generate(model: Model, prompt: Int32Array, options: Gener
     }
   } finally {
     cache.dispose();
-  }
-}
-
-async function lastLogits(
-  model: Model,
-  ids: Int32Array,
-  position: number,
-  cache: ReturnType<typeof createCache>,
-  { mode, languageExpert }: GenerateOptions,
-): Promise<Float32Array> {
-  const S = ids.length;
-  const tokens: TokenInput = {
-    batch: 1,
-    sequence: S,
-    id_T: ids,
-    position_T: Int32Array.from({ length: S }, (_, i) => position + i),
-    segment_T: new Int32Array(S),
-    languageExpert_T: languageExpert === null ? null : new Int32Array(S).fill(languageExpert),
-    counted_T: new Uint8Array(S).fill(1),
-  };
-  const last_1V = tf.tidy(() => forward(model, tokens, { mode, cache }).logits_TV.slice([S - 1, 0], [1, -1]));
-  try {
-    return await last_1V.data<'float32'>();
-  } finally {
-    last_1V.dispose();
   }
 }
 

@@ -1,6 +1,7 @@
 // Keys and values of the tokens already seen, so that generation computes each token once. Inference only.
 // Shapes: B sequences, S positions, G key/value heads, d head width.
-import { type Tensor4D, tf } from '../engine/tf.ts';
+import { gatherRows } from '../engine/ops/gather-rows.ts';
+import { type Tensor2D, type Tensor4D, tf } from '../engine/tf.ts';
 
 export interface LayerCache {
   /** Adds new positions and returns everything so far: keys, values and their segments. */
@@ -8,6 +9,8 @@ export interface LayerCache {
 }
 export interface KvCache {
   layers: LayerCache[];
+  /** Goes on with these of the sequences, in this order; one may come several times or not at all. */
+  select(sequence_B: Int32Array): void;
   dispose(): void;
 }
 
@@ -15,13 +18,16 @@ export function createCache(numLayers: number): KvCache {
   const layers = Array.from({ length: numLayers }, createLayerCache);
   return {
     layers,
+    select: sequence_B => {
+      for (const layer of layers) layer.select(sequence_B);
+    },
     dispose: () => {
       for (const layer of layers) layer.dispose();
     },
   };
 }
 
-function createLayerCache(): LayerCache & { dispose(): void } {
+function createLayerCache(): LayerCache & Pick<KvCache, 'select' | 'dispose'> {
   let keys: Tensor4D | undefined;
   let values: Tensor4D | undefined;
   let segments = new Int32Array(0);
@@ -37,8 +43,30 @@ function createLayerCache(): LayerCache & { dispose(): void } {
       [keys, values] = grown;
       return [keys, values, segments];
     },
+    select(sequence_B) {
+      if (!keys || !values) return;
+      const chosen: [Tensor4D, Tensor4D] = [selectRows(keys, sequence_B), selectRows(values, sequence_B)];
+      segments = selectSegments(segments, sequence_B, keys.shape[0]);
+      dispose();
+      [keys, values] = chosen;
+    },
     dispose,
   };
+}
+
+const selectRows = (x_BSGd: Tensor4D, sequence_B: Int32Array): Tensor4D =>
+  tf.tidy(() => {
+    const [B, ...rest] = x_BSGd.shape;
+    const rows: Tensor2D = gatherRows(x_BSGd.reshape([B, -1]), sequence_B);
+    return tf.keep(rows.reshape([sequence_B.length, ...rest] as Tensor4D['shape']));
+  });
+
+function selectSegments(old: Int32Array, sequence_B: Int32Array, batch: number): Int32Array<ArrayBuffer> {
+  const length = old.length / batch;
+  return Int32Array.from({ length: sequence_B.length * length }, (_, i) => {
+    const from = sequence_B[Math.floor(i / length)];
+    return old[from * length + (i % length)];
+  });
 }
 
 const grow = (old: Tensor4D | undefined, added: Tensor4D): Tensor4D =>
