@@ -25,6 +25,7 @@ export function announce(out: Output, { config, map }: Loaded, backend: Selectio
   out.say(
     `  MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}; routing ${config.router.train_mode} in training, ${config.router.inference_mode} at inference`,
   );
+  if (config.init !== null) out.say(`  starts from the weights of ${config.init} and has that model's shape`);
   out.say(`  backend ${backend.name}: ${backend.why}`);
   out.say('  reading the text and making the tokenizer …');
 }

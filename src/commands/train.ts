@@ -1,7 +1,7 @@
 // `moe train`: from a configuration to a run folder.
 import { existsSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import pc from 'picocolors';
 import { stringify } from 'yaml';
 import { type Loaded, loadConfig } from '../config/load.ts';
@@ -10,6 +10,8 @@ import { loadTokenizer } from '../data/tokenizer/file.ts';
 import type { BackendName, Selection } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { writeFileAtomically } from '../hub/atomic.ts';
+import { readModelFolder } from '../hub/model-folder.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { type Checkpoint, listCheckpoints, loadCheckpoint } from '../train/checkpoint.ts';
 import { openEvents } from '../train/events.ts';
 import { type LoopResult, trainLoop } from '../train/loop.ts';
@@ -69,9 +71,11 @@ export async function train(options: Options): Promise<void> {
 function loadWanted(options: Options): Loaded {
   const overrides: [string, unknown][] = [...options.set];
   if (options.steps !== undefined) overrides.push(['train.steps', options.steps]);
-  if (options.init !== undefined) overrides.push(['init', findCheckpoint(options.init).checkpoint]);
+  if (options.init !== undefined) overrides.push(['init', resolve(findCheckpoint(options.init).checkpoint)]);
   if (options.seed !== undefined) overrides.push(['seed', options.seed]);
-  if (options.families !== undefined) return loadConfig(options.families, { presets: options.preset, overrides });
+  const modelAt = (init: string): ModelSpec => readModelFolder(init).spec;
+  const wanted = { presets: options.preset, overrides };
+  if (options.families !== undefined) return loadConfig(options.families, { ...wanted, modelAt });
   if (options.resume === undefined)
     throw new UserError(
       `moe train needs --families FILE, for example 'moe train --families configs/50lang.yaml --preset quick'.`,
@@ -81,7 +85,8 @@ function loadWanted(options: Options): Loaded {
     throw new UserError(
       `--resume ${options.resume} is not a run folder (it has no config.yaml); name one such as runs/50lang-quick.`,
     );
-  return loadConfig(saved, { presets: options.preset, overrides });
+  // A run with a checkpoint of its own no longer needs the one that it began as.
+  return loadConfig(saved, listCheckpoints(options.resume).length > 0 ? wanted : { ...wanted, modelAt });
 }
 
 function runFolder({ out, resume }: Options, config: Config): string {

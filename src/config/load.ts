@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document as YamlDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
+import type { ModelSpec } from '../model/spec.ts';
 import { checkConfig } from './check.ts';
 import { type FamilyMap, type Locate, resolveMap } from './families.ts';
+import { settingsOfInitial } from './initial-model.ts';
 import { type Config, configSchema, type FamiliesFile, familiesSchema } from './schema.ts';
 import { nearest } from './spelling.ts';
 
@@ -19,6 +21,8 @@ export interface LoadOptions {
   presets?: string[];
   /** `train.learning_rate` → value, applied last. */
   overrides?: [path: string, value: unknown][];
+  /** Reads what model the checkpoint `init` holds; without it, the configuration's own settings stand. */
+  modelAt?: (init: string) => ModelSpec;
 }
 
 type Plain = Record<string, unknown>;
@@ -53,7 +57,12 @@ export function loadConfig(asked: string, options: LoadOptions = {}): Loaded {
   const config: Config = { ...parsed, families: families.value };
   config.data.files = config.data.files.map(file => resolve(dirname(path), file));
   if (config.tokenizer.kind === 'file') config.tokenizer.path = resolve(dirname(path), config.tokenizer.path);
-  if (config.init !== null) config.init = resolve(dirname(path), config.init);
+  if (config.init !== null) {
+    config.init = resolve(dirname(path), config.init);
+    const named = new Set(Object.keys((value.model as Plain | undefined) ?? {}));
+    const spec = options.modelAt?.(config.init);
+    if (spec) config.model = settingsOfInitial(config.model, named, spec, config.init, locate);
+  }
   checkConfig(config, map, locate);
   return { config, map };
 }
