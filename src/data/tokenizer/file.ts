@@ -20,10 +20,25 @@ interface LibraryTokenizer {
 interface AddedToken {
   id: number;
   content: string;
+  single_word?: boolean;
+}
+interface TokenizerFile {
+  added_tokens?: AddedToken[];
+  pre_tokenizer?: PreTokenizer | null;
+}
+interface PreTokenizer {
+  type?: string;
+  use_regex?: boolean;
+  add_prefix_space?: boolean;
+  pretokenizers?: PreTokenizer[];
 }
 
+/** How a ByteLevel pre-tokenizer cuts that has no rule of its own: GPT-2's. */
+const BYTE_LEVEL_RULE = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
 /** Reads a tokenizer.json. `eosToken` names the end-of-text token where the usual names are not in the file.
- *  Errors (UserError): no such file, not JSON, a kind of tokenizer that the library does not read, no end-of-text token. */
+ *  Errors (UserError): no such file, not JSON, a kind of tokenizer that the library does not read or
+ *  reads wrongly, no end-of-text token. */
 export function loadTokenizer(path: string, eosToken?: string): Tokenizer {
   const json = readText(path);
   const file = parse(json, path);
@@ -59,7 +74,7 @@ function readText(path: string): string {
   }
 }
 
-function parse(json: string, path: string): { added_tokens?: AddedToken[] } {
+function parse(json: string, path: string): TokenizerFile {
   let file: unknown;
   try {
     file = JSON.parse(json);
@@ -72,17 +87,33 @@ function parse(json: string, path: string): { added_tokens?: AddedToken[] } {
   if (typeof model !== 'object' || model === null) {
     throw new UserError(`${path} has no "model": give a tokenizer.json of Hugging Face's format`);
   }
-  return file as { added_tokens?: AddedToken[] };
+  const whole = (file as TokenizerFile).added_tokens?.find(token => token?.single_word);
+  if (whole) {
+    throw new UserError(
+      `${path} has the token "${whole.content}" for whole words only (single_word), which is not read: give another tokenizer.json`,
+    );
+  }
+  return file as TokenizerFile;
 }
 
-function open(file: object, path: string): LibraryTokenizer {
+/** The library cuts by JavaScript's \s, where U+0085 is no white space and U+FEFF is; a rule that the file itself states it
+ *  translates. So the unstated one is stated. A space put before the text must come first: that case is left as it is. */
+function stateRule(rule: PreTokenizer): PreTokenizer {
+  if (rule.type === 'Sequence' && Array.isArray(rule.pretokenizers))
+    return { ...rule, pretokenizers: rule.pretokenizers.map(stateRule) };
+  if (rule.type !== 'ByteLevel' || rule.use_regex === false || rule.add_prefix_space) return rule;
+  const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL_RULE }, behavior: 'Isolated', invert: false };
+  return { type: 'Sequence', pretokenizers: [split, { ...rule, use_regex: false }] };
+}
+
+function open(file: TokenizerFile, path: string): LibraryTokenizer {
   const complete = {
     added_tokens: [],
     normalizer: null,
-    pre_tokenizer: null,
     post_processor: null,
     decoder: null,
     ...file,
+    pre_tokenizer: file.pre_tokenizer ? stateRule(file.pre_tokenizer) : null,
   };
   try {
     return new HuggingFaceTokenizer(complete, {}) as LibraryTokenizer;

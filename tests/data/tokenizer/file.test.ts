@@ -79,6 +79,12 @@ describe('a foreign file', () => {
   it.each([
     ['no end of text', foreign([]), undefined, /has no end-of-text token \(looked for <\|endoftext\|> .*\): name one/],
     ['a wrong name for it', foreign(), '<end>', /has no end-of-text token \(looked for <end>\)/],
+    [
+      'a token for whole words',
+      foreign([{ id: 3, content: '</s>', single_word: true }]),
+      undefined,
+      /has the token "<\/s>" for whole words only \(single_word\), which is not read/,
+    ],
     ['not JSON', '{"model":', undefined, /is not JSON/],
     ['lines that are not JSON', '{\n  "model": BPE\n}\n', undefined, /is not JSON \(.*\): give/],
     ['JSON of another kind', '[]', undefined, /has no "model"/],

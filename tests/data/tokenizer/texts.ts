@@ -1,5 +1,6 @@
 // The Universal Declaration in the 48 languages that have it, and the pieces of text that trip tokenizers.
 import { readUdhr } from '../../../src/data/sources/udhr.ts';
+import { HEALTH_PROBE } from '../../../src/data/split.ts';
 import type { Document } from '../../../src/data/types.ts';
 import { fiftyLanguages } from '../languages.ts';
 
@@ -10,6 +11,7 @@ export const TRICKY: Record<string, string> = {
   'one space': ' ',
   'white space': ' \t\n\r\n  \u00a0\u2003x  \n',
   'next line and byte order mark': 'a\u0085b\ufeffc \ufeff d',
+  'those beside spaces and letters': ' \ufeffx \u0085y\ufeff \u0085 \ufeff\u0085\u0085 z',
   digits: '38.5 °C, 2026-11-21, ٣٨٫٥, ½, Ⅻ',
   contractions: "don't I'LL we've l'ministre d'État 'ſ ʼn",
   emoji: '👩🏽‍⚕️🩺 ❤️ 🇲🇹 👍',
@@ -27,3 +29,20 @@ export const TRICKY: Record<string, string> = {
   'end of text inside': 'one<|endoftext|>two <|endoftext|>',
   'private and unassigned': '\ue000\u{10ffff}\u0378\0',
 };
+
+/** The two of the fifty languages that the declaration is not in: a sentence of our own. */
+const OTHERS: Record<string, string> = {
+  doi: 'हर इन्सानै गी अपनी सेह्‌त ते इलाज दा हक्क ऐ। डाक्टर ने दवाई 38.5 दिन दित्ती।',
+  ckb: 'هەموو مرۆڤێک مافی تەندروستی و چارەسەری هەیە. پزیشک دەرمانی بۆ نەخۆش نووسی، ڕۆژی ٣ جار.',
+};
+
+/** Article 25 (health) by language code, all fifty. */
+export function heldOutArticles(): Record<string, string> {
+  const articles = declaration().filter(({ item }) => item === HEALTH_PROBE);
+  return { ...Object.fromEntries(articles.map(({ language, text }) => [language, text])), ...OTHERS };
+}
+
+export const trainingArticles = (): string[] =>
+  declaration()
+    .filter(({ item }) => item !== HEALTH_PROBE)
+    .map(({ text }) => text);
