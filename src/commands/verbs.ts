@@ -100,10 +100,19 @@ function generate(): Command {
       'Continues a prompt with a trained model. With --language and --routing forced, its family expert always serves.',
     )
     .addArgument(runArgument())
-    .requiredOption('--prompt <text>', 'text to continue')
+    .option('--prompt <text>', 'text to continue')
+    .addOption(
+      new Option('--chat <text>', "question, put to the model by its tokenizer's chat template").conflicts('prompt'),
+    )
+    .option('--system <text>', 'with --chat: what the model is told before the question')
     .option('--language <code>', 'language of the text, used by forced and hinted routing')
     .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
     .option('--tokens <n>', 'tokens to make at most', positiveWhole, 60)
+    .addOption(
+      new Option('--beams <n>', 'beam search with so many beams instead of sampling')
+        .argParser(positiveWhole)
+        .conflicts(['temperature', 'topP', 'seed']),
+    )
     .option('--temperature <t>', '0 is greedy', decimal, 0.8)
     .option('--top-p <p>', 'sample among the fewest tokens with this much probability', decimal, 0.95)
     .option('--seed <n>', 'seed of the sampling', wholeNumber, 0)
@@ -112,7 +121,7 @@ function generate(): Command {
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nExample:\n  moe generate runs/50lang-quick --prompt "Jeder Mensch hat" --language de --routing forced',
+      '\nExample:\n  moe generate runs/50lang-quick --prompt "Jeder Mensch hat" --language de --routing forced\n  moe generate DIR --chat "What is a fever?" --beams 4',
     )
     .action(async (run, options) => (await import('./generate.ts')).continuePrompt(run, options));
 }

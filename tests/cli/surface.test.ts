@@ -56,10 +56,13 @@ test('verbs, arguments, options and defaults', () => {
       --threads <n>
       --json
     generate [run]
-      --prompt <text> required
+      --prompt <text>
+      --chat <text>
+      --system <text>
       --language <code>
       --routing <mode>
       --tokens <n> = 60
+      --beams <n>
       --temperature <t> = 0.8
       --top-p <p> = 0.95
       --seed <n> = 0
@@ -214,7 +217,7 @@ test('help and the version come on stdout with exit 0, wrong words in one senten
     "moe: option '--backend <name>' argument 'gpu' is invalid: allowed choices are auto, native, wasm, cpu, webgpu, tensorflow; see moe --help.",
     "moe: option '--threads <n>' argument '0' is invalid: give a whole number of 1 or more; see moe --help.",
     "moe: option '--sizes <list>' argument '512,big' is invalid: give whole numbers with commas between them, for example 512,1024; see moe --help.",
-    "moe: required option '--prompt <text>' not specified; see moe --help.",
+    'moe: there is nothing to continue; give --prompt TEXT, or --chat TEXT for a question to a chat model.',
     "moe: option '--set <key=value>' argument 'steps' is invalid: write it as key=value, for example train.steps=500; see moe --help.",
   ]);
 });

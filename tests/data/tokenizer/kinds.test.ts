@@ -1,5 +1,6 @@
 // Tokenizers of the kinds that published models have (tests/golden/tokenizer/kinds.py) give the ids of Hugging Face's Python
-// library: on article 25 of the Universal Declaration in fifty languages, and on texts that trip tokenizers.
+// library: on article 25 of the Universal Declaration in 48 languages, a sentence in the other two of the fifty, and texts
+// that trip tokenizers.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

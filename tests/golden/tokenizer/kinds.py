@@ -1,6 +1,6 @@
 # Makes kinds/NAME.json, small tokenizers of the kinds that published models have, trained with Hugging Face's Python library
-# (tokenizers 0.23.3), and kinds/ids.json, what that library answers for article 25 of the Universal Declaration in fifty
-# languages and for the texts that trip tokenizers.
+# (tokenizers 0.23.3), and kinds/ids.json, what that library answers for the fifty texts of heldOutArticles and for the
+# texts that trip tokenizers.
 #   npx tsx tests/golden/tokenizer/texts.ts > texts.json && python tests/golden/tokenizer/kinds.py < texts.json
 import hashlib
 import json
