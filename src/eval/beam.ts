@@ -38,8 +38,8 @@ interface Candidate {
 }
 
 /**
- * Up to `beams` texts, the best first; equal ones in the order of beams, then of ids, then of time. The same input gives the
- * same texts. One beam is greedy search, which ends at its first end of text.
+ * Up to `beams` texts, the best first; of equals what ended earlier, then the earlier beam, then the lower id. The same input
+ * gives the same texts. One beam is greedy search: what is open beside a text that ends can score no more than it.
  * @throws RangeError for a prompt that is empty or longer than max_position_embeddings, or fewer than one beam
  */
 export async function beamSearch(model: Model, prompt: Int32Array, options: BeamOptions): Promise<BeamText[]> {
@@ -130,6 +130,6 @@ const merged = (before: BeamText[], added: BeamText[], count: number): BeamText[
 function settled(ended: BeamText[], open: Beam[], made: number, options: BeamOptions): boolean {
   const { beams, earlyStopping, lengthPenalty } = options;
   if (ended.length < beams) return false;
-  if (earlyStopping || beams === 1) return true;
+  if (earlyStopping) return true;
   return open[0].logProbability / made ** lengthPenalty <= ended[beams - 1].score;
 }

@@ -7,7 +7,7 @@ import { type BeamOptions, beamSearch } from '../../src/eval/beam.ts';
 import { type GenerateOptions, generate } from '../../src/eval/generate.ts';
 import { readModelFolder, readTensors } from '../../src/hub/model-folder.ts';
 import { createModel, disposeModel, type Model } from '../../src/model/weights.ts';
-import { allBackends, backends, use } from '../engine/backends.ts';
+import { allBackends, use } from '../engine/backends.ts';
 import { collected, logitsOf, sequenceInput, toyModel, toySpec, toyWeights, VOCABULARY } from '../model/toy.ts';
 
 const GOLDEN = join(import.meta.dirname, '..', 'golden');
@@ -37,7 +37,7 @@ function openGolden(name: string): Model {
   return createModel(folder.spec, readTensors(folder, { halves: false }));
 }
 
-describe.each(backends)('the transformers library, on %s', backend => {
+describe.each(allBackends)('the transformers library, on %s', backend => {
   beforeAll(() => use(backend).then(() => undefined));
 
   test.each(
