@@ -1,4 +1,5 @@
-// Logits of the token after each of several texts of one length, which a cache remembers. Shapes: B texts, S new tokens, V vocabulary.
+// Logits of the token after each of several texts of one length, which a cache remembers.
+// Shapes: B texts, S new tokens, V vocabulary.
 import type { RoutingMode } from '../../routing/types.ts';
 import { tf } from '../engine/tf.ts';
 import type { KvCache } from '../model/kv-cache.ts';

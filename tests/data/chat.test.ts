@@ -64,11 +64,11 @@ describe('a folder', () => {
   test('its own file comes before tokenizer_config.json, and special tokens may be in a file of theirs', () => {
     save(
       'chat_template.jinja',
-      '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ unk_token is defined }} {{ range(3) | length }} {{ range(5, 1, -2) | last }}',
+      '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ unk_token is defined }} {{ range(3) | length }} {{ range(5, 1, -2) | last }} {{ tools is none and documents is none }}',
     );
     save('tokenizer_config.json', { chat_template: 'no', eos_token: { content: '</s>' }, bos_token: null });
     save('special_tokens_map.json', { bos_token: '<s>', eos_token: '<old>' });
-    expect(ask()).toBe('<s>q</s>false 3 3');
+    expect(ask()).toBe('<s>q</s>false 3 3 true');
   });
 
   test('dates are English and complete', () => {
