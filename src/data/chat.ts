@@ -1,5 +1,5 @@
-// A question as the model was taught to see it: the chat template beside its tokenizer (Jinja, as the transformers library
-// renders it) puts roles and special tokens around each message.
+// A question as the model was taught to see it: the chat template beside its tokenizer (Jinja, as the transformers
+// library renders it) puts roles and special tokens around each message.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
@@ -35,8 +35,8 @@ const GLOBALS = {
 };
 const SPECIAL_TOKENS = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map(name => `${name}_token`);
 
-/** Opens the template of a model folder: chat_template.jinja, else `chat_template` of tokenizer_config.json (of several the
- *  one called default). Special tokens are those of tokenizer_config.json, else of special_tokens_map.json.
+/** Opens the template of a model folder: chat_template.jinja, else `chat_template` of tokenizer_config.json (of several
+ *  the one called default). Special tokens are those of tokenizer_config.json, else of special_tokens_map.json.
  *  @throws UserError when there is none, or it is not one */
 export function openChat(directory: string): RenderChat {
   const config = readConfig(join(directory, 'tokenizer_config.json'));

@@ -1,5 +1,5 @@
-// Beam search: the B most probable continuations are followed side by side, one forward pass of B tokens a step. A text of n
-// tokens, its end included, scores (Σ log p) / n^length penalty. Same rules as the transformers library 5 with `num_beams`.
+// Beam search: the B most probable continuations are followed side by side, one forward pass of B tokens a step. A text of
+// n tokens, its end included, scores (Σ log p) / n^length penalty. The rules are those of the transformers library 5.
 // Shapes: B beams, V vocabulary.
 import { createCache, type KvCache } from '../model/kv-cache.ts';
 import type { Model } from '../model/weights.ts';
@@ -12,8 +12,8 @@ export interface BeamOptions extends RoutingChoice {
   lengthPenalty: number;
   /** Ids that end a text; a model may have several. */
   eosIds: readonly number[];
-  /** Stop as soon as `beams` texts have ended. Else, as the library does by default, once the best open text, were it to end
-   *  now, would not score above the worst of the `beams` best that have ended. */
+  /** Stop as soon as `beams` texts have ended. Else, as the library does by default, once the best open text, were it to
+   *  end now, would not score above the worst of the `beams` best that have ended. */
   earlyStopping: boolean;
 }
 
@@ -38,8 +38,8 @@ interface Candidate {
 }
 
 /**
- * Up to `beams` texts, the best first; of equals what ended earlier, then the earlier beam, then the lower id. The same input
- * gives the same texts. One beam is greedy search: what is open beside a text that ends can score no more than it.
+ * Up to `beams` texts, the best first; of equals what ended earlier, then the earlier beam, then the lower id. The same
+ * input gives the same texts. One beam is greedy search: what is open beside a text that ends can score no more than it.
  * @throws RangeError for a prompt that is empty or longer than max_position_embeddings, or fewer than one beam
  */
 export async function beamSearch(model: Model, prompt: Int32Array, options: BeamOptions): Promise<BeamText[]> {

@@ -96,8 +96,8 @@ function parse(json: string, path: string): TokenizerFile {
   return file as TokenizerFile;
 }
 
-/** The library cuts by JavaScript's \s, where U+0085 is no white space and U+FEFF is; a rule that the file itself states it
- *  translates. So the unstated one is stated. A space put before the text must come first: that case is left as it is. */
+/** The library cuts by JavaScript's \s, where U+0085 is no white space and U+FEFF is; a rule that the file itself states
+ *  it translates. So the unstated one is stated. A space put before the text must come first: that case is left. */
 function stateRule(rule: PreTokenizer): PreTokenizer {
   if (rule.type === 'Sequence' && Array.isArray(rule.pretokenizers))
     return { ...rule, pretokenizers: rule.pretokenizers.map(stateRule) };
