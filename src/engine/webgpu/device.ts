@@ -31,7 +31,10 @@ export async function openDevice(): Promise<OpenDevice> {
   const dawn = await loadDawn();
   const request = (toggles: string[]) => expose(dawn.create(toggles)).requestAdapter(POWER);
   let adapter = await request(TOGGLES);
-  if (adapter?.info.isFallbackAdapter) adapter = await request(SOFTWARE_TOGGLES);
+  if (adapter?.info.isFallbackAdapter) {
+    instances.push(adapter);
+    adapter = await request(SOFTWARE_TOGGLES);
+  }
   if (!adapter) {
     throw new UserError(
       'No GPU driver was found: WebGPU needs Vulkan (on Debian: libvulkan1 and the driver of the card), Metal or Direct3D 12.',
@@ -60,8 +63,12 @@ async function loadDawn(): Promise<Dawn> {
   return dawn;
 }
 
+/** For good: the process dies when one that had an adapter is collected. */
+const instances: object[] = [];
+
 /** Puts the GPU where a browser has it. */
 function expose(gpu: GPU): GPU {
+  instances.push(gpu);
   const scope = globalThis as { navigator?: { gpu?: GPU } };
   const navigator = scope.navigator ?? {};
   Object.defineProperty(navigator, 'gpu', { value: gpu, configurable: true });
