@@ -3,6 +3,7 @@
 // Cosines and sines are taken in double precision, once for all positions of a step's layers.
 
 import { registerFast } from '../memory.ts';
+import { keepLatest } from '../rope-tables.ts';
 
 export interface RopeAttributes {
   position_T: Int32Array;
@@ -28,20 +29,7 @@ registerFast<RopeAttributes>('MoeRope', (memory, { x }, { position_T, frequency_
   return [y];
 });
 
-let latest: { position_T: Int32Array; frequency_h: Float64Array; turns: Turns } | undefined;
-
-/** The table of the last call is kept: all layers, and the gradient, turn by the same positions. */
-function turnsOf(position_T: Int32Array, frequency_h: Float64Array): Turns {
-  const same = latest && equal(latest.frequency_h, frequency_h) && equal(latest.position_T, position_T);
-  if (!same) {
-    const turns = makeTurns(position_T, frequency_h);
-    latest = { position_T: position_T.slice(), frequency_h: frequency_h.slice(), turns };
-  }
-  return latest!.turns;
-}
-
-const equal = <A extends Int32Array | Float64Array>(a: A, b: A): boolean =>
-  a.length === b.length && a.every((value: number, i: number) => value === b[i]);
+const turnsOf = keepLatest(makeTurns);
 
 function makeTurns(position_T: Int32Array, frequency_h: Float64Array): Turns {
   const half = frequency_h.length;

@@ -1,6 +1,7 @@
 // Rotary positions for TensorFlow. Kernel as in fast/rope.ts; the tables of cosines and sines are made once for all layers.
 
 import type { RopeAttributes } from '../fast/rope.ts';
+import { keepLatest } from '../rope-tables.ts';
 import { type Tensor3D, tf } from '../tf.ts';
 import { registerTensorflow } from './kernel.ts';
 
@@ -20,20 +21,7 @@ interface Turns {
   sine: Float32Array;
 }
 
-let latest: { position_T: Int32Array; frequency_h: Float64Array; turns: Turns } | undefined;
-
-/** The tables of the last call are kept: all layers, and the gradient, turn by the same positions. */
-function turnsOf(position_T: Int32Array, frequency_h: Float64Array): Turns {
-  const same = latest && equal(latest.frequency_h, frequency_h) && equal(latest.position_T, position_T);
-  if (!same) {
-    const turns = makeTurns(position_T, frequency_h);
-    latest = { position_T: position_T.slice(), frequency_h: frequency_h.slice(), turns };
-  }
-  return latest!.turns;
-}
-
-const equal = <A extends Int32Array | Float64Array>(a: A, b: A): boolean =>
-  a.length === b.length && a.every((value: number, i: number) => value === b[i]);
+const turnsOf = keepLatest(makeTurns);
 
 function makeTurns(position_T: Int32Array, frequency_h: Float64Array): Turns {
   const half = frequency_h.length;
