@@ -3,6 +3,7 @@
 
 import type { EmbeddingAttributes } from '../fast/embedding.ts';
 import { countOf, type Integers } from '../integers.ts';
+import { fill } from './fill.ts';
 import { registerGpu } from './gpu.ts';
 import { WORKGROUP_INDEX } from './parts.ts';
 import { inBoth, perValue, VALUE } from './values.ts';
@@ -26,22 +27,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   var value = Value();
   if (row < parameters.vocabulary) { value = weight[row * parameters.width + at % parameters.width]; }
   y[at] = value;
-}`,
-}));
-
-const zeros = inBoth(per => ({
-  name: 'zeros',
-  code: /* wgsl */ `
-struct Parameters { size: u32 }
-@group(0) @binding(0) var<storage, read_write> y: array<Value>;
-@group(0) @binding(1) var<uniform> parameters: Parameters;
-${VALUE[per]}
-${WORKGROUP_INDEX}
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let at = workgroup_index(id, count) * 256 + lane;
-  if (at < parameters.size) { y[at] = Value(); }
 }`,
 }));
 
@@ -117,7 +102,7 @@ registerGpu<GpuEmbeddingAttributes>('MoeEmbeddingGrad', (gpu, { gradient }, { id
   const per = perValue(columns);
   const width = columns / per;
   const dw = gpu.allocate([vocabulary, columns]);
-  gpu.run(zeros[per], [dw], { size: vocabulary * width }, Math.ceil((vocabulary * width) / 256));
+  fill(gpu, dw, 0);
   const { ids, lists } = tokensById(id_T, vocabulary);
   const workgroupsPerId = Math.ceil(width / 64);
   gpu.withIntegers(lists, given => {
