@@ -117,7 +117,7 @@ function setPrecision(name: BackendName, precision: 'f32' | 'f16'): void {
   const gpu = name === 'webgpu' ? gpuOf(tf.backend()) : null;
   if (precision === 'f16' && !gpu?.device.features.has('shader-f16')) {
     const why = gpu ? 'this GPU has no shader-f16' : `backend ${name} has none, only webgpu may`;
-    throw new UserError(`Products in f16 cannot be had: ${why}. Leave --precision away.`);
+    throw new UserError(`Products in f16 cannot be had, as ${why}: leave --precision away.`);
   }
   if (gpu) gpu.precision = precision;
 }

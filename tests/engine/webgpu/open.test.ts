@@ -62,7 +62,7 @@ describe.runIf(webgpuHere.works)('an open device', () => {
     if (device.features.has('shader-f16')) {
       await asked;
       expect(gpuOf(tf.backend()).precision).toBe('f16');
-    } else await expect(asked).rejects.toThrow('this GPU has no shader-f16. Leave --precision away.');
+    } else await expect(asked).rejects.toThrow('as this GPU has no shader-f16: leave --precision away.');
     await use('webgpu');
     expect(gpuOf(tf.backend()).precision).toBe('f32');
     await expect(use('wasm', { precision: 'f16' })).rejects.toThrow('backend wasm has none, only webgpu may');
