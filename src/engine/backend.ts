@@ -13,7 +13,6 @@ import { loadNative, type NativePlaces } from './library/native.ts';
 import { openWasm } from './library/wasm.ts';
 import { registerTensorflowKernels } from './tensorflow/register.ts';
 import { tf } from './tf.ts';
-import { registerWebgpu } from './webgpu/backend.ts';
 import { gpuOf } from './webgpu/gpu.ts';
 
 export const BACKEND_NAMES = ['auto', 'native', 'wasm', 'cpu', 'webgpu', 'tensorflow'] as const;
@@ -126,6 +125,7 @@ function setPrecision(name: BackendName, precision: 'f32' | 'f16'): void {
 async function webgpuCandidate(load: boolean): Promise<Candidate> {
   if (!load) return { name: 'webgpu', works: false, why: 'WebGPU, taken by name only.' };
   try {
+    const { registerWebgpu } = await import('./webgpu/backend.ts'); // with all kernels: only those who ask pay for them
     return { name: 'webgpu', works: true, why: `WGSL kernels on ${await quietly(registerWebgpu)}.` };
   } catch (error) {
     return { name: 'webgpu', works: false, why: firstLine(error).replace(/$/, '.') };
