@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ColumnTable } from 'arquero';
 import seedrandom from 'seedrandom';
 import type { Trace } from '../routing/trace.ts';
+import type { View } from './document-counts.ts';
 import { budget } from './figures/budget.ts';
 import { type Provenance, pickLayers, zeroTextNote } from './figures/caption.ts';
 import { flowPicture } from './figures/flow.ts';
@@ -18,7 +19,7 @@ import { type LanguageLine, report } from './report.ts';
 import { layerRows, summary, verdict } from './summary.ts';
 import { countsTable, slotsTable, stepsOf } from './table.ts';
 import { trajectory } from './trajectory.ts';
-import { type Averaging, usage, usageOfCounts, type View } from './usage.ts';
+import { type Averaging, usage, usageOfCounts } from './usage.ts';
 
 /** Layers in the flow picture at most; flows between drawn layers are counted, never multiplied. */
 const MOST_FLOW_LAYERS = 6;

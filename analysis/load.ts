@@ -13,7 +13,10 @@ const AGAIN = 'write the trace again with `moe analyze-routing`';
 /** Reads and checks a trace. Throws UserError naming the file, the value and the mend. */
 export async function loadTrace(directory: string): Promise<Trace> {
   const header = readHeader(join(directory, 'trace.json'));
-  const slots = await readParquet(join(directory, 'trace.parquet'), [...INTEGERS, 'gate'], header, Float32Array);
+  const special = header.version === 1 ? [] : ['special'];
+  const names = [...INTEGERS, ...special, 'gate'];
+  const slots = await readParquet(join(directory, 'trace.parquet'), names, header, Float32Array);
+  slots.special ??= new Int32Array(slots.slot.length);
   const rows = await readParquet(join(directory, 'counts.parquet'), [...COUNTS, 'gate'], header, Float64Array);
   const columns = slots as unknown as TraceColumns;
   const counts = Array.from(rows.step, (_, i): CountRow => countRow(rows, i));

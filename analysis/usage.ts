@@ -6,8 +6,8 @@
 // tokenShare a_λ(e) = k · q_λ(e) is, in the selection view, the share of tokens that choose e (0…1, a row sums to k).
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
+import type { View } from './document-counts.ts';
 
-export type View = 'selection' | 'gate';
 export type Averaging = 'documents' | 'tokens';
 export interface UsageOptions {
   view: View;

@@ -1,9 +1,10 @@
-// Trace schema, version 1: what analysis reads. Written by `moe analyze-routing`, readable by anyone (Parquet).
-// One row per routed slot; the exact counts (layer × language × expert) are always written beside it.
-// The slots of one token in one layer are adjacent rows, first choice first. Padding is never written.
+// Trace schema, version 2: what analysis reads. Written by `moe trace` and `moe analyze-routing`, readable by anyone (Parquet).
+// One row per routed slot, documents ascending, inside a document by position, layer, slot. Padding is never written; special
+// tokens are written and marked. Beside the slots: exact counts per document and per language, and optionally the mean softmax.
+// Version 1 had no `special`, no documents.parquet and no order of documents; it is still read.
 // analysis/ may import this file and nothing else of the program. Every column is described in docs/trace.md.
 
-export const TRACE_VERSION = 1;
+export const TRACE_VERSION = 2;
 
 /** Columns of the slot table, in order. Each is one flat array of equal length. */
 export interface TraceColumns {
@@ -22,6 +23,8 @@ export interface TraceColumns {
   slot: Int32Array;
   expert: Int32Array;
   gate: Float32Array;
+  /** 1 for begin, end, padding-like, chat and template tokens, which no measure counts; else 0. */
+  special: Int32Array;
 }
 
 export interface TraceLanguage {
@@ -68,8 +71,36 @@ export interface CountRow {
   /** Sum of gate weights, renormalised over the k slots so that a token weighs 1. */
   gate: number;
 }
+
+/** One cell of documents.parquet: what the tokens of a document gave to an expert in a layer. */
+export interface DocumentCount {
+  document: number;
+  layer: number;
+  expert: number;
+  /** Slots of the counted tokens: neither special nor the first content token of the document. */
+  count: number;
+  /** Sum over the same tokens of their gates, renormalised so that a token weighs 1. */
+  gate: number;
+  /** Slots (0 or 1) and gate of the first content token, whose routing is positional (attention sink). */
+  first: number;
+  firstGate: number;
+}
+
+/** One cell of softmax.parquet (optional): mean of the router's full softmax over the counted tokens of a document. */
+export interface DocumentSoftmax {
+  document: number;
+  layer: number;
+  expert: number;
+  probability: number;
+}
+
 export interface Trace {
   header: TraceHeader;
   columns: TraceColumns;
   counts: CountRow[];
+  /** Absent: version 1, or a writer that leaves it to the reader to count. */
+  documents?: DocumentCount[];
+  softmax?: DocumentSoftmax[];
+  /** Text of the token ids that occur, for people to read (vocabulary.parquet). */
+  vocabulary?: Map<number, string>;
 }

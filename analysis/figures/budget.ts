@@ -1,9 +1,10 @@
 // The routing budget (M5) as stacked bars, one per MoE layer, to log E: unused, shared, language (split into what the
 // family tells and what the language adds). The claim of late language routing is the top of the bar growing with depth.
 import { type ColumnTable, from } from 'arquero';
+import type { View } from '../document-counts.ts';
 import type { Budget } from '../information.ts';
 import type { LanguageNull } from '../null.ts';
-import type { Averaging, View } from '../usage.ts';
+import type { Averaging } from '../usage.ts';
 import { type Provenance, provenance } from './caption.ts';
 import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, rect, text } from './svg.ts';
 

@@ -1,7 +1,8 @@
 // The words that every figure carries: what was counted, in which view, on which model and run.
 import type { TraceHeader } from '../../routing/trace.ts';
+import type { View } from '../document-counts.ts';
 import { familiesOf } from '../table.ts';
-import type { Averaging, View } from '../usage.ts';
+import type { Averaging } from '../usage.ts';
 import { rankColour } from './palette.ts';
 
 export interface Provenance {
@@ -15,6 +16,7 @@ export interface Provenance {
 export const VIEW_WORDS: Record<View, string> = {
   selection: 'selection (which experts a token chose)',
   gate: 'gate (how a token’s weight is split over its experts)',
+  softmax: 'softmax (mean probability before the choice)',
 };
 const ROUTING_WORDS = {
   free: 'plain top-k, no language ids',

@@ -3,9 +3,10 @@
 // a row sums to k) or share of gate weight (gate view, a row sums to 1). The language's own expert is outlined.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader } from '../../routing/trace.ts';
+import type { View } from '../document-counts.ts';
 import { pool } from '../pool.ts';
 import { familiesOf } from '../table.ts';
-import { type Averaging, shareRows, type View } from '../usage.ts';
+import { type Averaging, shareRows } from '../usage.ts';
 import { expertFamilies, familyHues, type Provenance, pickLayers, provenance, zeroTextNote } from './caption.ts';
 import { amount, EMPTY, inkOn, REST } from './palette.ts';
 import { canvas, FAINT, type Figure, finish, INK, line, type Mark, paragraph, percent, rect, text } from './svg.ts';

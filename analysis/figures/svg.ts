@@ -57,6 +57,23 @@ export function line(into: Mark, x1: number, y1: number, x2: number, y2: number,
   return mark.attr('stroke', stroke).attr('stroke-width', width);
 }
 
+/** What a mark stands for: the report's hover, family highlight and language picker read these attributes. */
+export interface Meaning {
+  /** Language code, family, layer and expert that the mark shows, as far as it shows one. */
+  language?: string;
+  family?: string;
+  layer?: number;
+  expert?: number;
+  /** What the hover says, with the value and its interval as a reader wants them. */
+  tip?: string;
+}
+
+/** Adds `data-*` attributes to a mark; absent ones are left out. */
+export function tag(mark: Mark, meaning: Meaning): Mark {
+  for (const [name, value] of Object.entries(meaning)) if (value !== undefined) mark.attr(`data-${name}`, value);
+  return mark;
+}
+
 export interface TextStyle {
   size?: number;
   fill?: string;

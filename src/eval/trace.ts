@@ -54,6 +54,7 @@ export async function recordTrace(
           slot: slot % k,
           expert: expertId_TK[slot],
           gate: gate_TK[slot],
+          special: 0,
         });
       }
     },
@@ -119,12 +120,12 @@ function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }
 
 type Row = Record<keyof TraceColumns, number>;
 
-/** Nine columns of four bytes, at their largest three times: as they are, grown by half, and as they are handed on. */
-const SLOT_BYTES = 3 * 9 * 4;
+/** Ten columns of four bytes, at their largest three times: as they are, grown by half, and as they are handed on. */
+const SLOT_BYTES = 3 * 10 * 4;
 
 /** Typed arrays that double when full. */
 function growingColumns() {
-  const names = ['step', 'document', 'position', 'token', 'language', 'layer', 'slot', 'expert'] as const;
+  const names = ['step', 'document', 'position', 'token', 'language', 'layer', 'slot', 'expert', 'special'] as const;
   let room = 1 << 16;
   let length = 0;
   const ints = Object.fromEntries(names.map(name => [name, new Int32Array(room)])) as Record<string, Int32Array>;

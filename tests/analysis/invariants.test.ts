@@ -3,13 +3,14 @@ import fc from 'fast-check';
 import seedrandom from 'seedrandom';
 import { expect, it } from 'vitest';
 import { study } from '../../analysis/analyze.ts';
+import type { View } from '../../analysis/document-counts.ts';
 import { entropy } from '../../analysis/entropy.ts';
 import { type FlowRow, flow } from '../../analysis/flow.ts';
 import { type Budget, information } from '../../analysis/information.ts';
 import { languageNull } from '../../analysis/null.ts';
 import { countsTable, slotsTable } from '../../analysis/table.ts';
 import { trajectory } from '../../analysis/trajectory.ts';
-import { type Averaging, shareRows, usage, type View } from '../../analysis/usage.ts';
+import { type Averaging, shareRows, usage } from '../../analysis/usage.ts';
 import type { Trace } from '../../routing/trace.ts';
 import { syntheticTrace } from '../helpers/languages-fixture.ts';
 

@@ -129,7 +129,7 @@ describe('a wrong trace folder gets one sentence', () => {
     writeFileSync(join(broken, 'trace.json'), '{');
     await refuses(broken, 'trace.json is no valid JSON');
     await refuses(header({ version: undefined }), 'has no `version`');
-    await refuses(header({ version: 99 }), 'has version 99, this program reads up to 1', 'update');
+    await refuses(header({ version: 99 }), 'has version 99, this program reads up to 2', 'update');
     await refuses(header({ moeLayers: [23, 22] }), 'ascending', /\[23,22\]/);
     await refuses(header({ moeLayers: [23, 24] }), 'below 24');
     await refuses(header({ numExperts: 6 }), '7 `expertNames` for 6 experts');

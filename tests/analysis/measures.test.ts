@@ -1,5 +1,6 @@
 // Every measure against numbers worked out by hand.
 import { describe, expect, it } from 'vitest';
+import type { View } from '../../analysis/document-counts.ts';
 import { entropy, entropyOf, inverseSimpson, millerMadow } from '../../analysis/entropy.ts';
 import { dependence, type FlowRow, flow } from '../../analysis/flow.ts';
 import { budgetOf, information, mutualInformation } from '../../analysis/information.ts';
@@ -7,7 +8,7 @@ import { massNodes, nodes } from '../../analysis/nodes.ts';
 import { obedience, purity } from '../../analysis/obedience.ts';
 import { pool } from '../../analysis/pool.ts';
 import { countsTable, slotsTable } from '../../analysis/table.ts';
-import { type Averaging, shareRows, usage, usageOfCounts, type View } from '../../analysis/usage.ts';
+import { type Averaging, shareRows, usage, usageOfCounts } from '../../analysis/usage.ts';
 import { tinyTrace } from '../helpers/tiny-trace.ts';
 
 const all = { dropFirst: false };

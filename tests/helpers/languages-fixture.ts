@@ -80,7 +80,9 @@ export function syntheticTrace(options: SyntheticOptions = {}): Trace {
 export function columnsOf(rows: number[][]): Trace['columns'] {
   const column = (c: number) => Int32Array.from(rows, row => row[c]);
   const [step, document, position, token, language, layer, slot, expert] = [0, 1, 2, 3, 4, 5, 6, 7].map(column);
-  return { step, document, position, token, language, layer, slot, expert, gate: Float32Array.from(rows, r => r[8]) };
+  const special = new Int32Array(rows.length);
+  const gate = Float32Array.from(rows, row => row[8]);
+  return { step, document, position, token, language, layer, slot, expert, gate, special };
 }
 
 export function headerFixture(documents: number, moeLayers = [22, 23], k = 2): TraceHeader {
