@@ -1,0 +1,41 @@
+// The command of the reproduction: trains what the plan says, measures every run, collects table and pictures. Each step can be
+// run again; without a name all three are.
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { UserError } from '../../src/errors.ts';
+import { jobsOf, readPlan, selectJobs } from './plan.ts';
+import { trainAll } from './train.ts';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+export async function main(args: string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      only: { type: 'string' },
+      jobs: { type: 'string', default: '1' },
+      threads: { type: 'string', default: '1' },
+      out: { type: 'string', default: 'runs/reproduce' },
+      plan: { type: 'string', default: here('plan.yaml') },
+    },
+  });
+  const jobs = selectJobs(jobsOf(readPlan(values.plan)), values.only);
+  const root = values.out;
+  const steps = positionals.length > 0 ? positionals : ['train', 'measure', 'collect'];
+  try {
+    if (steps.includes('train'))
+      await trainAll(jobs, {
+        root,
+        processes: Number(values.jobs),
+        threads: Number(values.threads),
+        program: here('../../bin/moe.mjs'),
+        say,
+      });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    process.stderr.write(`reproduce: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
