@@ -10,6 +10,7 @@ import { UserError } from '../src/errors.ts';
 import { expertChoice } from './expert-choice.ts';
 import { hashRouting } from './hash.ts';
 import { hybridK } from './hybrid-k.ts';
+import { editLogits, editProbabilities, silencedSlots, tellFlips } from './intervene/edit.ts';
 import { languageGates, languageSpecific } from './language.ts';
 import { MODES, type RouteOptions, type Routing, type Selection, type TokenInfo } from './types.ts';
 import { choosesOnGpu, routeOnGpu } from './webgpu.ts';
@@ -39,12 +40,38 @@ export function route(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOpti
 type Choice = Selection<Integers> & { p_TE: Tensor2D };
 
 function chooseOnHost(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Choice {
-  const p_TE = tf.softmax(options.mode === 'hinted' ? addHint(logits_TE, tokens, options.hintBias) : logits_TE);
-  return { p_TE, ...select(p_TE.dataSync() as Float32Array, logits_TE.shape[1], tokens, options) };
+  const z_TE = options.mode === 'hinted' ? addHint(logits_TE, tokens, options.hintBias) : logits_TE;
+  const p_TE = tf.softmax(z_TE);
+  const chosen = select(p_TE.dataSync() as Float32Array, logits_TE.shape[1], tokens, options);
+  return options.edit ? chooseEdited(z_TE, { p_TE, ...chosen }, tokens, options) : { p_TE, ...chosen };
+}
+
+/** The choice after the acts of an intervention. A language expert that is taken away is not forced either. */
+function chooseEdited(
+  z_TE: Tensor2D,
+  before: Selection & { p_TE: Tensor2D },
+  tokens: TokenInfo,
+  options: RouteOptions,
+) {
+  const E = z_TE.shape[1];
+  const edit = options.edit!;
+  const edited = editLogits(z_TE.dataSync<'float32'>(), E, edit);
+  let after = before;
+  if (edited.changed_T.includes(1)) {
+    const p = editProbabilities(before.p_TE.dataSync<'float32'>(), E, edited);
+    const score_TE = p.map((value, i) => (edited.barred_TE[i] === 1 ? Number.NEGATIVE_INFINITY : value));
+    const languageExpert_T =
+      tokens.languageExpert_T?.map((e, t) => (e >= 0 && edited.barred_TE[t * E + e] === 1 ? -1 : e)) ?? null;
+    const p_TE = tf.tensor2d(p, [z_TE.shape[0], E]);
+    after = { p_TE, ...select(score_TE, E, { ...tokens, languageExpert_T }, options) };
+  }
+  tellFlips(before.expertId_TK, after.expertId_TK, after.k, tokens.counted_T, edit);
+  return { ...after, audible_TK: silencedSlots(after.expertId_TK, after.k, edit) ?? undefined };
 }
 
 function chooseOnGpu(logits_TE: Tensor2D, tokens: TokenInfo, options: RouteOptions): Choice {
-  const { kind, k, mode, hintBias, selectionBias_E = null } = options;
+  const { kind, k, mode, hintBias, selectionBias_E = null, edit } = options;
+  if (edit) throw new UserError('Logits are changed on the host, for which webgpu cannot wait: use --backend native.');
   if (kind === 'expert-choice') {
     throw new UserError(
       'Router expert-choice looks at a whole batch on the host, for which webgpu cannot wait: use --backend native or wasm.',
@@ -80,7 +107,7 @@ function select(p_TE: Float32Array, numExperts: number, tokens: TokenInfo, optio
 /** Chosen probabilities [T, k]; empty slots are 0, and slots with a gate of their own get that. */
 function chosenGates(
   p_TE: Tensor2D,
-  { expertId_TK, k, fixedGate_TK }: Selection<Integers>,
+  { expertId_TK, k, fixedGate_TK, audible_TK }: Selection<Integers>,
   normalise: boolean,
 ): Tensor2D {
   let gate_TK = pickColumns(p_TE, expertId_TK, k);
@@ -88,9 +115,8 @@ function chosenGates(
     const perSlot = (value: (gate: number) => number) => tf.tensor2d(fixedGate_TK.map(value), gate_TK.shape);
     gate_TK = gate_TK.mul(perSlot(gate => Number(gate < 0))).add(perSlot(gate => Math.max(gate, 0)));
   }
-  if (!normalise) return gate_TK;
-  const mass_T1 = gate_TK.sum<Tensor2D>(1, true);
-  return gate_TK.div(mass_T1.maximum(LEAST_MASS));
+  if (normalise) gate_TK = gate_TK.div(gate_TK.sum<Tensor2D>(1, true).maximum(LEAST_MASS));
+  return audible_TK ? gate_TK.mul(tf.tensor2d(audible_TK, gate_TK.shape)) : gate_TK;
 }
 
 /** Adds the bonus to the logit of each token's language expert; tokens of unknown language are left alone. */
@@ -103,7 +129,8 @@ function addHint(logits_TE: Tensor2D, tokens: TokenInfo, hintBias: number): Tens
   return logits_TE.add(tf.tensor2d(hint_TE, [count, numExperts]));
 }
 
-function checkOptions(numExperts: number, { languageExpert_T }: TokenInfo, { kind, k, mode }: RouteOptions): void {
+function checkOptions(numExperts: number, { languageExpert_T }: TokenInfo, options: RouteOptions): void {
+  const { kind, k, mode, edit } = options;
   if (!Number.isInteger(k) || k < 1 || k > numExperts) {
     throw new UserError(
       `k = ${k} experts per token is impossible with ${numExperts} experts: choose 1 to ${numExperts}.`,
@@ -111,6 +138,11 @@ function checkOptions(numExperts: number, { languageExpert_T }: TokenInfo, { kin
   }
   if (kind === 'language' && k !== 1) {
     throw new UserError(`Language-specific routing uses one expert per token but k = ${k}: set k to 1.`);
+  }
+  if (edit && (kind === 'hash' || kind === 'expert-choice')) {
+    throw new UserError(
+      `Router ${kind} does not choose each token's experts by its logits: there is nothing to change.`,
+    );
   }
   if (!MODES[kind].includes(mode)) {
     throw new UserError(`Router ${kind} has no mode ${mode}: use ${MODES[kind].join(' or ')}, or router hybrid-k.`);

@@ -2,6 +2,7 @@
 // Shapes: T tokens, E experts, k experts per token.
 import type { Integers } from '../src/engine/integers.ts';
 import type { Tensor2D } from '../src/engine/tf.ts';
+import type { RouterEdit } from './intervene/edit.ts';
 
 /** How the language's own expert is treated. `forced`: always among the k (hybrid-k). `hinted`: its logit gets a bonus
  *  before the softmax. `free`: plain top-k; the language id is ignored. Chosen separately for training and inference. */
@@ -32,6 +33,8 @@ export interface RouteOptions {
   selectionBias_E?: Float32Array;
   /** Hash routing only: which fixed hash, and whether gates are 1/k (no learned router, the default) or probabilities. */
   hash?: { seed: number; gate: 'equal' | 'probability' };
+  /** Changes the logits before softmax and choice. For inference: no gradient flows through an edited row. */
+  edit?: RouterEdit;
 }
 
 /** Which experts were chosen: what every selector answers, on the host when it ran there. */
@@ -41,6 +44,8 @@ export interface Selection<Ids extends Integers = Int32Array> {
   k: number;
   /** [T·k] gates that do not come from the router (language-specific, hash); negative: take the probability. */
   fixedGate_TK?: Float32Array;
+  /** [T·k] 0 where a chosen expert is to add nothing, else 1. */
+  audible_TK?: Float32Array;
 }
 
 /** What is known of each token besides its hidden state. Padding: language expert −1, `counted_T` 0. */

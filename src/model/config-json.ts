@@ -10,7 +10,7 @@ export const MODEL_TYPE = 'language_family_moe';
 
 /** Everything needed to rebuild the model and name its experts; the run's own settings stay in config.yaml. */
 export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Record<string, unknown> {
-  const { layers, numExperts, router, decoder, ...rest } = spec;
+  const { layers, numExperts, router, decoder, kept_experts, ...rest } = spec;
   return {
     architectures: ['LanguageFamilyMoeForCausalLM'],
     model_type: MODEL_TYPE,
@@ -24,6 +24,7 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
     mlp_only_layers: layers.flatMap((kind, i) => (kind === 'dense' ? [i] : [])),
     ...decoder,
     num_experts: numExperts,
+    ...(kept_experts && { kept_experts }),
     router,
     expert_names: map.expertNames,
     languages: map.languages,
@@ -33,7 +34,7 @@ export function toConfigJson(spec: ModelSpec, map: FamilyMap, eosId: number): Re
 type Kind = 'number' | 'boolean' | 'object' | 'list' | 'number or null';
 
 /** Keys of ModelSpec that config.json has under the same name. */
-const SAME: Record<Exclude<keyof ModelSpec, 'layers' | 'numExperts' | 'decoder'>, Kind> = {
+const SAME: Record<Exclude<keyof ModelSpec, 'layers' | 'numExperts' | 'decoder' | 'kept_experts'>, Kind> = {
   hidden_size: 'number',
   intermediate_size: 'number',
   num_hidden_layers: 'number',
@@ -77,6 +78,7 @@ export function fromConfigJson(
     ...Object.fromEntries(Object.keys(SAME).map(key => [key, json[key]])),
     numExperts: json.num_experts,
     layers: Array.from({ length: json.num_hidden_layers as number }, (_, i) => (dense.has(i) ? 'dense' : 'moe')),
+    ...(json.kept_experts !== undefined && { kept_experts: keptExperts(json, file) }),
   } as Omit<ModelSpec, 'decoder'>;
   // Checkpoints of version 0.1 have none of these keys: they are all Qwen2's.
   const usual = qwen2Decoder(spec as unknown as ModelSettings);
@@ -87,6 +89,22 @@ export function fromConfigJson(
     expertNames: json.expert_names as string[],
   };
   return { spec: { ...spec, decoder: decoder as unknown as DecoderSpec }, map };
+}
+
+/** Of a pruned model. @throws UserError for a list that no pruning leaves */
+function keptExperts(
+  { kept_experts: lists, ...json }: Record<string, unknown>,
+  file: string,
+): ModelSpec['kept_experts'] {
+  const [layers, E, k] = [json.num_hidden_layers, json.num_experts, json.num_experts_per_tok] as number[];
+  const ascending = (list: unknown[]): boolean =>
+    list.every((e, i) => Number.isInteger(e) && (e as number) < E && (e as number) > ((list[i - 1] as number) ?? -1));
+  const right = (list: unknown): boolean =>
+    list === null || (Array.isArray(list) && list.length >= k && ascending(list));
+  if (Array.isArray(lists) && lists.length === layers && lists.every(right)) return lists;
+  throw new UserError(
+    `${file}: the key 'kept_experts' must have, for each of ${layers} layers, null or at least ${k} ascending experts below ${E}; the checkpoint is damaged, use another one.`,
+  );
 }
 
 function isOf(kind: Kind, value: unknown): boolean {

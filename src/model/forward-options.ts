@@ -1,5 +1,6 @@
 // What may be asked of a forward pass, and how a layer reaches its weights.
 // Shapes: T tokens, D width.
+import type { Act } from '../../routing/intervene/acts.ts';
 import type { Load } from '../../routing/load.ts';
 import type { Routing, RoutingMode } from '../../routing/types.ts';
 import type { Integers } from '../engine/integers.ts';
@@ -9,8 +10,17 @@ import type { KvCache } from './kv-cache.ts';
 /** A tensor of one layer by its name below `model.layers.i.`. */
 export type LayerWeights = (name: string) => Tensor;
 
+/** What is done to the routers of a model. Experts are named as before any pruning. */
+export interface Intervention {
+  /** By layer; the others are left alone. */
+  acts: ReadonlyMap<number, readonly Act[]>;
+  /** Of each pass through such a layer: at how many counted tokens the acts hold, and of how many the experts changed. */
+  told?: (layer: number, tokens: number, flipped: number) => void;
+}
+
 export interface ForwardOptions {
   mode: RoutingMode;
+  intervention?: Intervention;
   cache?: KvCache;
   /** Recompute each layer in the backward pass instead of keeping its activations. */
   checkpointing?: boolean;

@@ -2,9 +2,12 @@
 
 import type { FfnWeights } from '../../experts/ffn.ts';
 import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
+import { checkActs } from '../../routing/intervene/acts.ts';
+import type { RouterEdit } from '../../routing/intervene/edit.ts';
 import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
-import type { ForwardOptions, LayerWeights } from './forward-options.ts';
-import type { ModelSpec } from './spec.ts';
+import type { ForwardOptions, Intervention, LayerWeights } from './forward-options.ts';
+import { namedRouting, ownActs, ownNumbers } from './kept-experts.ts';
+import { expertsIn, type ModelSpec } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
 import type { Model } from './weights.ts';
 
@@ -27,10 +30,13 @@ export function moeBlock(
 ): MoeBlockResult {
   const { router, num_experts_per_tok, norm_topk_prob, capacity_factor } = model.spec;
   const applyExperts = options.applyExperts?.bind(null, layer);
+  const kept = model.spec.kept_experts?.[layer];
+  const languageExpert_T =
+    tokens.languageExpert_T && (kept ? ownNumbers(tokens.languageExpert_T, kept) : tokens.languageExpert_T);
   const out = moeLayer(
     x_TD,
-    moeWeights(model.spec, weight, applyExperts === undefined),
-    { languageExpert_T: tokens.languageExpert_T, counted_T: tokens.counted_T, tokenId_T: tokens.id_T },
+    moeWeights(model.spec, weight, applyExperts === undefined ? expertsIn(model.spec, layer) : 0),
+    { languageExpert_T, counted_T: tokens.counted_T, tokenId_T: tokens.id_T },
     {
       kind: router.kind,
       k: num_experts_per_tok,
@@ -42,15 +48,31 @@ export function moeBlock(
       capacityFactor: capacity_factor,
       balance: 'assigned',
       applyExperts,
+      edit: options.intervention && editOf(options.intervention, model.spec, layer, tokens),
     },
   );
-  options.onRouting?.(layer, out.routing, out.load_E);
+  options.onRouting?.(layer, kept ? namedRouting(out.routing, kept) : out.routing, out.load_E);
   const terms: Scalar[] = [];
   if (router.balance_coefficient > 0 && router.balance_scope === 'layer')
     terms.push(tf.mul(out.auxiliary.balance, router.balance_coefficient));
   if (router.z_coefficient > 0) terms.push(tf.mul(out.auxiliary.z, router.z_coefficient));
   const auxiliary = terms.length > 0 ? tf.addN(terms) : null;
   return { y_TD: out.y_TD, auxiliary, probabilities_TE: out.routing.probabilities_TE };
+}
+
+/** What an intervention does in a layer; undefined where it does nothing. */
+function editOf(
+  { acts, told }: Intervention,
+  spec: ModelSpec,
+  layer: number,
+  tokens: TokenInput,
+): RouterEdit | undefined {
+  const asked = acts.get(layer);
+  if (!asked) return undefined;
+  const kept = spec.kept_experts?.[layer];
+  const own = kept ? ownActs(asked, kept) : asked;
+  checkActs(own, layer, expertsIn(spec, layer), spec.num_experts_per_tok);
+  return { acts: own, acted_T: tokens.acted_T ?? null, told: told && ((all, flipped) => told(layer, all, flipped)) };
 }
 
 /** One expert of a layer. */
@@ -65,10 +87,11 @@ function ffnWeights(weight: LayerWeights, at: string): FfnWeights {
   };
 }
 
-function moeWeights(spec: ModelSpec, weight: LayerWeights, withExperts: boolean): MoeWeights {
+/** @param experts how many to take up */
+function moeWeights(spec: ModelSpec, weight: LayerWeights, experts: number): MoeWeights {
   return {
     router_ED: weight('mlp.gate.weight') as Tensor2D,
-    experts: Array.from({ length: withExperts ? spec.numExperts : 0 }, (_, e) => expertWeights(weight, e)),
+    experts: Array.from({ length: experts }, (_, e) => expertWeights(weight, e)),
     shared: spec.shared_expert
       ? {
           ffn: ffnWeights(weight, 'mlp.shared_expert'),

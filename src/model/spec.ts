@@ -7,10 +7,18 @@ import type { ModelSettings, RouterSettings } from '../config/schema.ts';
 export interface ModelSpec extends Omit<ModelSettings, 'moe_layers' | 'vocab_size'> {
   vocab_size: number;
   layers: LayerKind[];
+  /** Of every layer, or of every layer before the model was pruned: ids of experts are below it. */
   numExperts: number;
   router: RouterSettings;
   decoder: DecoderSpec;
+  /** Of a pruned model: per layer the experts that are left, ascending, by their ids before; null where all are. The i-th of
+   *  them is the layer's expert i in the names of tensors. */
+  kept_experts?: (number[] | null)[];
 }
+
+/** How many experts a layer has. */
+export const expertsIn = (spec: Pick<ModelSpec, 'numExperts' | 'kept_experts'>, layer: number): number =>
+  spec.kept_experts?.[layer]?.length ?? spec.numExperts;
 
 /** What tells published decoders apart. Hugging Face's names where it has them. */
 export interface DecoderSpec {
@@ -39,6 +47,12 @@ export interface RopeScaling {
   high_freq_factor: number;
   original_max_position_embeddings: number;
 }
+
+/** The different numbers of experts of its sparse layers, ascending: one but for a model that was pruned unevenly. */
+export const expertCounts = (spec: Pick<ModelSpec, 'layers' | 'numExperts' | 'kept_experts'>): number[] => {
+  const counts = spec.layers.flatMap((kind, layer) => (kind === 'moe' ? [expertsIn(spec, layer)] : []));
+  return [...new Set(counts)].sort((a, b) => a - b);
+};
 
 /** Qwen2, the decoder that this program trains from scratch. */
 export const qwen2Decoder = (settings: ModelSettings): DecoderSpec => ({
@@ -100,15 +114,15 @@ export function tensorSpecs(spec: ModelSpec): TensorSpec[] {
     }
     out.push({ name: `${at}.post_attention_layernorm.weight`, shape: [D], role: 'norm' });
     if (kind === 'dense') out.push(...ffnSpecs(`${at}.mlp`, D, spec.intermediate_size, 'matrix'));
-    else out.push(...moeSpecs(`${at}.mlp`, spec));
+    else out.push(...moeSpecs(`${at}.mlp`, spec, expertsIn(spec, i)));
   });
   out.push({ name: 'model.norm.weight', shape: [D], role: 'norm' });
   if (!spec.tie_word_embeddings) out.push({ name: 'lm_head.weight', shape: [V, D], role: 'embedding' });
   return out;
 }
 
-function moeSpecs(at: string, spec: ModelSpec): TensorSpec[] {
-  const { hidden_size: D, numExperts: E, decoder } = spec;
+function moeSpecs(at: string, spec: ModelSpec, E: number): TensorSpec[] {
+  const { hidden_size: D, decoder } = spec;
   const out: TensorSpec[] = [{ name: `${at}.gate.weight`, shape: [E, D], role: 'router' }];
   for (let e = 0; e < E; e++) {
     out.push(...ffnSpecs(`${at}.experts.${e}`, D, decoder.moe_intermediate_size, 'expert'));

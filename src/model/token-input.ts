@@ -13,10 +13,17 @@ export interface TokenInput {
   languageExpert_T: Int32Array | null;
   /** 1 for a real token, 0 for padding. */
   counted_T: Uint8Array;
+  /** 1 where an intervention holds; absent: at every token. */
+  acted_T?: Uint8Array;
 }
 
-/** @param expertOfLanguage expert id by language id; null withholds the language ids */
-export function tokenInput(batch: Batch, expertOfLanguage: Int32Array | null): TokenInput {
+/** @param expertOfLanguage expert id by language id; null withholds the language ids
+ *  @param actsOn language ids at whose tokens an intervention holds; absent: at all */
+export function tokenInput(
+  batch: Batch,
+  expertOfLanguage: Int32Array | null,
+  actsOn?: ReadonlySet<number>,
+): TokenInput {
   return {
     batch: batch.batch,
     sequence: batch.sequence,
@@ -26,5 +33,6 @@ export function tokenInput(batch: Batch, expertOfLanguage: Int32Array | null): T
     languageExpert_T:
       expertOfLanguage && batch.language_BS.map(language => (language < 0 ? -1 : expertOfLanguage[language]!)),
     counted_T: Uint8Array.from(batch.segment_BS, segment => (segment < 0 ? 0 : 1)),
+    acted_T: actsOn && Uint8Array.from(batch.language_BS, language => Number(actsOn.has(language))),
   };
 }

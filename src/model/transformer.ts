@@ -13,6 +13,7 @@ import { selfAttention } from './attention.ts';
 import type { ForwardOptions, LayerWeights } from './forward-options.ts';
 import type { LayerCache } from './kv-cache.ts';
 import { moeBlock } from './moe-block.ts';
+import { expertsIn } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
 import type { Model } from './weights.ts';
 
@@ -75,7 +76,7 @@ function runLayer(
     return { x_TD: checkpointed((x, ...own) => run(x, own).x_TD, inputs), auxiliary: null };
   // One tensor comes out of a checkpointed function, so what the losses need rides along behind the hidden states.
   const [T, D] = x_TD.shape;
-  const E = model.spec.numExperts;
+  const E = expertsIn(model.spec, layer);
   const packed = checkpointed((x, ...own) => {
     const { x_TD: y_TD, auxiliary, probabilities_TE } = run(x, own);
     return tf.concat([y_TD.flatten(), probabilities_TE!.flatten(), (auxiliary ?? tf.scalar(0)).flatten()]);

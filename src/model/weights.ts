@@ -2,7 +2,7 @@
 import { halfTensor } from '../engine/half.ts';
 import { type Tensor, tf, type Variable } from '../engine/tf.ts';
 import { UserError } from '../errors.ts';
-import { type ModelSpec, tensorSpecs } from './spec.ts';
+import { expertsIn, type ModelSpec, tensorSpecs } from './spec.ts';
 
 export interface Model {
   spec: ModelSpec;
@@ -55,7 +55,8 @@ export function createModel(
   const selectionBias = new Map<number, Float32Array>();
   spec.layers.forEach((kind, layer) => {
     if (kind !== 'moe') return;
-    const fresh = { shape: [spec.numExperts], values: new Float32Array(spec.numExperts) };
+    const E = expertsIn(spec, layer);
+    const fresh = { shape: [E], values: new Float32Array(E) };
     const bias = (tensors.get(biasName(layer)) as HostTensor | undefined) ?? fresh;
     check(biasName(layer), fresh.shape, bias, from);
     selectionBias.set(layer, Float32Array.from(bias.values));

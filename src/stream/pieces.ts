@@ -39,4 +39,5 @@ const part = (all: TokenInput, from: number, end: number): TokenInput => ({
   segment_T: all.segment_T.subarray(from, end),
   languageExpert_T: all.languageExpert_T?.subarray(from, end) ?? null,
   counted_T: all.counted_T.subarray(from, end),
+  acted_T: all.acted_T?.subarray(from, end),
 });

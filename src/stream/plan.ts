@@ -3,7 +3,7 @@
 //   + activations of all tokens, which go to disk where they do not fit.
 // Shapes: T tokens of a piece, D width, F expert width, E experts, k experts per token, V vocabulary.
 import { UserError } from '../errors.ts';
-import type { ModelSpec } from '../model/spec.ts';
+import { expertsIn, type ModelSpec } from '../model/spec.ts';
 import type { TokenInput } from '../model/token-input.ts';
 import { mustPassWhole } from './pieces.ts';
 import { bytesOf, headOf, type LayerParts, layerParts, type StoredModel } from './source.ts';
@@ -133,7 +133,7 @@ export const inWords = (bytes: number): string =>
 /** One line for people: what is held. */
 export function describePlan(plan: StreamPlan, { spec }: StoredModel): string {
   const cut = plan.experts_L.flatMap((held, layer) =>
-    spec.layers[layer] === 'moe' && held < spec.numExperts ? [held] : [],
+    spec.layers[layer] === 'moe' && held < expertsIn(spec, layer) ? [held] : [],
   );
   const held =
     cut.length > 0 ? `${Math.min(...cut)} of ${spec.numExperts} experts of a layer at a time` : 'one layer at a time';

@@ -5,7 +5,7 @@ import { checkTiedHead } from '../hub/locate-tensors.ts';
 import { type ModelFolder, openWeights } from '../hub/model-folder.ts';
 import { readFloat32 } from '../hub/read-safetensors.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../hub/safetensors.ts';
-import { type ModelSpec, type TensorSpec, tensorSpecs } from '../model/spec.ts';
+import { expertsIn, type ModelSpec, type TensorSpec, tensorSpecs } from '../model/spec.ts';
 
 export interface StoredTensor {
   spec: TensorSpec;
@@ -44,7 +44,7 @@ export function storedModel(folder: ModelFolder): StoredModel {
   spec.layers.forEach((kind, layer) => {
     if (kind !== 'moe') return;
     const stored = located.file.tensors.get(`model.layers.${layer}.mlp.gate.e_score_correction_bias`);
-    selectionBias.set(layer, stored ? readFloat32(stored) : new Float32Array(spec.numExperts));
+    selectionBias.set(layer, stored ? readFloat32(stored) : new Float32Array(expertsIn(spec, layer)));
   });
   return { directory, spec, map, tensors, selectionBias };
 }
@@ -64,7 +64,7 @@ export interface LayerParts {
 export function layerParts({ spec, tensors }: StoredModel, layer: number): LayerParts {
   const prefix = `model.layers.${layer}.`;
   const own = [...tensors.values()].filter(tensor => tensor.spec.name.startsWith(prefix));
-  const count = spec.layers[layer] === 'moe' ? spec.numExperts : 0;
+  const count = spec.layers[layer] === 'moe' ? expertsIn(spec, layer) : 0;
   const experts: StoredTensor[][] = Array.from({ length: count }, () => []);
   for (const tensor of own)
     if (tensor.spec.role === 'expert') experts[Number(/\.experts\.(\d+)\./.exec(tensor.spec.name)![1])].push(tensor);

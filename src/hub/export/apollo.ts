@@ -1,7 +1,7 @@
 // The layout of the published Apollo-MoE (arXiv 2410.10626; model_type upcycling-qwen2-moe): the same keys, names and bytes.
 // Experts are as wide as the dense networks, and lm_head is stored although it is tied.
 import { UserError } from '../../errors.ts';
-import type { ModelSpec } from '../../model/spec.ts';
+import { expertCounts, type ModelSpec } from '../../model/spec.ts';
 import {
   type ConfigFacts,
   denseLayers,
@@ -72,7 +72,7 @@ function config(spec: ModelSpec, { dtype, tokens }: ConfigFacts): Record<string,
     moe_intermediate_size: spec.intermediate_size,
     norm_topk_prob: spec.norm_topk_prob,
     num_attention_heads: spec.num_attention_heads,
-    num_experts: spec.numExperts,
+    num_experts: expertCounts(spec)[0],
     num_experts_per_tok: spec.num_experts_per_tok,
     num_hidden_layers: spec.num_hidden_layers,
     num_key_value_heads: spec.num_key_value_heads,

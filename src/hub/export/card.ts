@@ -1,7 +1,7 @@
 // README.md beside weights, in the form that Hugging Face shows: what the model is, whom each expert serves, what it was trained on,
 // how well it does, where it comes from, how to load it. A function of the model and its provenance alone.
 import { countParameters } from '../../model/count.ts';
-import type { ModelSpec } from '../../model/spec.ts';
+import { expertCounts, type ModelSpec } from '../../model/spec.ts';
 import type { HeldOutLoss, Provenance } from './provenance.ts';
 
 /** @param target as --to names it @param modelType of the new config.json */
@@ -9,8 +9,9 @@ export function modelCard(spec: ModelSpec, target: string, modelType: string, pr
   const count = countParameters(spec);
   const sparse = spec.layers.flatMap((kind, i) => (kind === 'moe' ? [i] : []));
   const shape = `${spec.num_hidden_layers} layers of width ${spec.hidden_size}, ${thousands(count.total)} parameters`;
-  const experts = `${spec.numExperts} experts in layers ${sparse.join(', ')}, ${spec.num_experts_per_tok} per token, ${thousands(count.active)} parameters active`;
-  const title = sparse.length > 0 ? `Mixture of ${spec.numExperts} experts` : 'Dense language model';
+  const counts = expertCounts(spec).join(' or ');
+  const experts = `${counts} experts in layers ${sparse.join(', ')}, ${spec.num_experts_per_tok} per token, ${thousands(count.active)} parameters active`;
+  const title = sparse.length > 0 ? `Mixture of ${counts} experts` : 'Dense language model';
   const parts = [
     frontMatter(
       (provenance.families?.languages ?? []).map(({ code }) => code),

@@ -1,8 +1,10 @@
 // Our own layout, whatever the model was opened from: every tensor under its own name, and a config.json that moe reads.
 import type { FamilyMap } from '../../config/families.ts';
 import { fromConfigJson, MODEL_TYPE, toConfigJson } from '../../model/config-json.ts';
-import { type ModelSpec, tensorSpecs } from '../../model/spec.ts';
+import { expertsIn, type ModelSpec, tensorSpecs } from '../../model/spec.ts';
 import { type ConfigFacts, eosTokenId, type Layout } from './layout.ts';
+
+const layerOf = (name: string): number => Number(/\.layers\.(\d+)\./.exec(name)![1]);
 
 /** @param biases the balancing biases of the layers that have one, by name */
 export function ownLayout(
@@ -21,6 +23,6 @@ export function ownLayout(
     pad_token_id: tokens.pad,
   };
   const own = tensorSpecs(spec).map(({ name, shape }) => ({ name, shape, from: name }));
-  const bias = biases.map(name => ({ name, shape: [spec.numExperts], from: name }));
+  const bias = biases.map(name => ({ name, shape: [expertsIn(spec, layerOf(name))], from: name }));
   return { modelType: MODEL_TYPE, tensors: [...own, ...bias], configJson: `${JSON.stringify(config, null, 2)}\n` };
 }

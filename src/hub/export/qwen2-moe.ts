@@ -1,7 +1,7 @@
 // A checkpoint that stock transformers loads without remote code (tested with 4.44.2 and 5.23.0): Qwen2MoeForCausalLM, or
 // Qwen2ForCausalLM for a model without experts. mlp_only_layers keeps layers dense. That architecture has a shared expert in
 // every MoE layer; a model without one gets one of zeros, which adds nothing: σ(0) · 0. config.json has the keys of both versions.
-import type { ModelSpec } from '../../model/spec.ts';
+import { expertCounts, type ModelSpec } from '../../model/spec.ts';
 import {
   type ConfigFacts,
   denseLayers,
@@ -54,7 +54,7 @@ function expertConfig(spec: ModelSpec) {
     mlp_only_layers: denseLayers(spec),
     moe_intermediate_size: decoder.moe_intermediate_size,
     norm_topk_prob: spec.norm_topk_prob,
-    num_experts: spec.numExperts,
+    num_experts: expertCounts(spec)[0],
     num_experts_per_tok: spec.num_experts_per_tok,
     output_router_logits: false,
     qkv_bias: true,

@@ -1,7 +1,7 @@
 // What a Qwen2-shaped decoder with plain top-k routing cannot express is refused: a file that loads elsewhere and computes
 // something else is worse than none.
 import { UserError } from '../../errors.ts';
-import type { ModelSpec } from '../../model/spec.ts';
+import { expertCounts, type ModelSpec } from '../../model/spec.ts';
 
 /** @param target as --to names it. @throws UserError naming the first feature that the target lacks */
 export function refuseUnlikeQwen2(spec: ModelSpec, target: string): void {
@@ -31,5 +31,6 @@ function routingFeature(spec: ModelSpec): string | null {
   if (bias_rate > 0) return 'a balancing bias on the choice of experts (router.bias_rate)';
   if (spec.capacity_factor !== null)
     return `a limit on the load of an expert (capacity_factor ${spec.capacity_factor})`;
-  return null;
+  const counts = expertCounts(spec);
+  return counts.length > 1 ? `pruned layers of ${counts.join(' and ')} experts` : null;
 }
