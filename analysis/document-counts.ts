@@ -40,6 +40,12 @@ export interface Statistic {
   name: string;
   /** The same length for every argument of the same shape; NaN where undefined. */
   of(rows: LanguageRows): ArrayLike<number>;
+  /** Least and most possible value: estimates and intervals are clipped to them at the end. */
+  range?: [number, number];
+  /** Permute labels too: for statistics that say how far languages differ. */
+  permute?: boolean;
+  /** `jackknife`: interval from the standard error alone, for statistics of very many components. */
+  interval?: 'bootstrap' | 'jackknife';
 }
 
 /** What resampling says of one component of a statistic. Fields are null where the trace cannot tell, with a reason. */
@@ -56,4 +62,8 @@ export interface Estimate {
   nullMean: number | null;
   excess: number | null;
   p: number | null;
+  /** The same over all components of the statistic at once (family-wise, largest standardised null value). */
+  pFamily?: number | null;
+  /** Why fields are null. */
+  reason?: string | null;
 }
