@@ -55,6 +55,8 @@ export interface TraceHeader {
   numLayers: number;
   moeLayers: number[];
   normalised: boolean;
+  /** Seed by which every router was drawn anew before the recording; absent: routers as they were trained. */
+  untrainedRouter?: number;
   /** Name of each expert's family (or language), by expert id. */
   expertNames: string[];
   languages: TraceLanguage[];

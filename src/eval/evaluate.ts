@@ -3,6 +3,7 @@
 import type { RoutingMode } from '../../routing/types.ts';
 import { batchesOf } from '../data/pack.ts';
 import type { Batch, Language, TokenDocument } from '../data/types.ts';
+import type { Intervention } from '../model/forward-options.ts';
 import { tokenLosses } from '../model/loss.ts';
 import { type ObservedRouting, recordRoutings } from '../model/observed.ts';
 import { tokenInput } from '../model/token-input.ts';
@@ -19,8 +20,14 @@ export interface EvaluateOptions {
   batch: number;
   sequence: number;
   padId: number;
-  /** Called once per MoE layer after each batch. */
-  onRouting?: (routing: ObservedRouting, batch: Batch) => void;
+  /** What is done to the routers, at the tokens of these languages (ids; absent: of all). */
+  intervention?: Intervention;
+  actsOn?: ReadonlySet<number>;
+  /** Called for every MoE layer of every batch, of a model that is read layer by layer for parts of a batch: `from` is the first
+   *  token that the routing speaks of. Of each layer, batches come in order. */
+  onRouting?: (routing: ObservedRouting, batch: Batch, from: number) => void;
+  /** Whether the observer is shown the router's full softmax too. */
+  probabilities?: boolean;
   /** Bytes that the observer keeps of each routed slot, for a model with a budget of memory. */
   keptPerSlot?: number;
   /** How far the pass is; `layer`: in which layer a model is that is read layer by layer. */
@@ -43,8 +50,7 @@ export async function documentLosses(
   const losses = documents.map(() => ({ nats: 0, tokens: 0 }));
   const batches = [...batchesOf(documents, { ...options, packing: 'isolated' })];
   const pass = 'stored' in model ? layerByLayer : batchByBatch;
-  for await (const { batch, loss_T, routings } of pass(model as never, batches, expertOfLanguage, options)) {
-    for (const routing of routings) options.onRouting?.(routing, batch);
+  for await (const { batch, loss_T } of pass(model as never, batches, expertOfLanguage, options)) {
     batch.label_BS.forEach((label, t) => {
       if (label < 0) return;
       const document = losses[batch.document_BS[t]];
@@ -58,24 +64,24 @@ export async function documentLosses(
 interface PassedBatch {
   batch: Batch;
   loss_T: Float32Array;
-  /** By layer; empty where nobody observes. */
-  routings: ObservedRouting[];
 }
 
 async function* batchByBatch(
   model: Model,
   batches: Batch[],
   expertOfLanguage: Int32Array | null,
-  { mode, onRouting, onBatch }: EvaluateOptions,
+  { mode, onRouting, probabilities, onBatch, intervention, actsOn }: EvaluateOptions,
 ): AsyncGenerator<PassedBatch> {
   for (const [done, batch] of batches.entries()) {
-    const recorder = recordRoutings();
+    const recorder = recordRoutings(probabilities);
     try {
-      const loss_T = await tokenLosses(model, tokenInput(batch, expertOfLanguage), batch.label_BS, {
+      const loss_T = await tokenLosses(model, tokenInput(batch, expertOfLanguage, actsOn), batch.label_BS, {
         mode,
+        intervention,
         onRouting: onRouting && recorder.observe,
       });
-      yield { batch, loss_T, routings: await recorder.read() };
+      for (const routing of await recorder.read()) onRouting?.(routing, batch, 0);
+      yield { batch, loss_T };
     } finally {
       recorder.dispose();
     }
@@ -88,11 +94,16 @@ async function* layerByLayer(
   model: StreamedModel,
   batches: Batch[],
   expertOfLanguage: Int32Array | null,
-  { mode, onRouting, onBatch, keptPerSlot }: EvaluateOptions,
+  { mode, onRouting, probabilities, onBatch, keptPerSlot, intervention, actsOn }: EvaluateOptions,
 ): AsyncGenerator<PassedBatch> {
-  const asked = { mode, expertOfLanguage, routing: onRouting !== undefined, onProgress: onBatch };
+  const observer = onRouting && {
+    onRouting: (routing: ObservedRouting, b: number, from: number) => onRouting(routing, batches[b], from),
+    probabilities,
+  };
+  const acts = { intervention, actsOn };
+  const asked = { mode, expertOfLanguage, routing: false, onProgress: onBatch, ...observer, ...acts };
   const passed = await streamed(model, batches, asked, keptPerSlot);
-  for (const [b, { loss_T, routings }] of passed.entries()) yield { batch: batches[b], loss_T, routings };
+  for (const [b, { loss_T }] of passed.entries()) yield { batch: batches[b], loss_T };
 }
 
 /** Sums of document losses by language; a language without documents has 0 tokens. */

@@ -5,7 +5,8 @@ import type { Batch } from '../data/types.ts';
 import type { ObservedRouting } from '../model/observed.ts';
 
 export interface RoutingCounter {
-  add(routing: ObservedRouting, batch: Batch): void;
+  /** @param from token of the batch that the routing begins with */
+  add(routing: ObservedRouting, batch: Batch, from?: number): void;
   /** By layer, language, expert; only pairs that occurred. */
   rows(step: number): CountRow[];
 }
@@ -20,9 +21,9 @@ export function routingCounter(eosId: number): RoutingCounter {
     return found;
   };
   return {
-    add({ layer, expertId_TK, gate_TK, k }, batch) {
-      batch.language_BS.forEach((language, t) => {
-        if (language < 0 || batch.inputId_BS[t] === eosId) return;
+    add({ layer, expertId_TK, gate_TK, k }, batch, from = 0) {
+      batch.language_BS.subarray(from, from + expertId_TK.length / k).forEach((language, t) => {
+        if (language < 0 || batch.inputId_BS[from + t] === eosId) return;
         let mass = 0;
         for (let slot = t * k; slot < (t + 1) * k; slot++) mass += gate_TK[slot];
         for (let slot = t * k; slot < (t + 1) * k; slot++) {

@@ -1,11 +1,15 @@
 // Runs a model over documents and writes down where every token went: the trace that analysis/ reads.
-import type { CountRow, Trace, TraceColumns, TraceHeader } from '../../routing/trace.ts';
+// Shapes: T tokens of a part of a batch, N tokens of all documents, L MoE layers, E experts, k choices.
+import type { CountRow, Trace, TraceHeader } from '../../routing/trace.ts';
 import { TRACE_VERSION } from '../../routing/trace.ts';
 import type { RoutingMode } from '../../routing/types.ts';
 import type { FamilyMap } from '../config/families.ts';
 import type { Batch, TokenDocument } from '../data/types.ts';
+import type { ObservedRouting } from '../model/observed.ts';
+import { type Recorded, toTrace } from '../trace/recorded.ts';
+import { emptySlots, firstContent, NO_EXPERT, placeOf, SLOT_BYTES, type Slots } from '../trace/slots.ts';
+import { addProbabilities, type SoftmaxSums, softmaxSums } from '../trace/softmax.ts';
 import { documentLosses, type Evaluated, type EvaluateOptions } from './evaluate.ts';
-import { routingCounter } from './routing-counter.ts';
 
 export interface TraceRequest {
   model: Evaluated;
@@ -20,61 +24,136 @@ export interface TraceRequest {
   trainingBytes: ArrayLike<number>;
   /** Counts of earlier steps (recorded while training), put before this step's. */
   history: CountRow[];
+  /** Ids that no measure counts, beside the end of text. */
+  specialIds?: ReadonlySet<number>;
+  /** Whether the mean of the full softmax is summed per document. */
+  softmax?: boolean;
+  /** Text of token ids, for people to read. */
+  textOf?: (ids: number[]) => Map<number, string>;
+  /** Seed by which the routers were drawn anew. */
+  untrainedRouter?: number;
 }
 
-/** Padding and the end of text are routed but never written. Rows are in batch order, the slots of a token in a layer side by side. */
-export async function recordTrace(
-  request: TraceRequest,
-  options: Omit<EvaluateOptions, 'mode' | 'onRouting'>,
-): Promise<Trace> {
+type RecordOptions = Omit<EvaluateOptions, 'mode' | 'onRouting' | 'probabilities' | 'keptPerSlot'>;
+
+/** The whole trace as plain rows: for small ones. Rows by document, position, layer, slot. */
+export const recordTrace = async (request: TraceRequest, options: RecordOptions): Promise<Trace> =>
+  toTrace(await recordRouting(request, options));
+
+/** Padding is routed but never recorded, nor the end of text that closes a document; one within it is special. */
+export async function recordRouting(request: TraceRequest, options: RecordOptions): Promise<Recorded> {
   const { model, map, documents, step } = request;
-  const columns = growingColumns();
-  const counter = routingCounter(options.padId);
-  let places: Places | null = null;
-  const read = new Int32Array(documents.length);
+  const { spec } = model;
+  const header = headerOf(request);
+  const special = new Set([...(request.specialIds ?? []), options.padId]);
+  const slots = emptySlots(
+    documents.map(({ language, ids }) => {
+      const text = ids.at(-1) === options.padId ? ids.subarray(0, -1) : ids;
+      return { language, ids: text, special: Uint8Array.from(text, id => Number(special.has(id))) };
+    }),
+    // Where experts choose tokens, a token may get any number of them.
+    {
+      ...{ step, layers: header.moeLayers, experts: spec.numExperts },
+      k: spec.router.kind === 'expert-choice' ? spec.numExperts : spec.num_experts_per_tok,
+    },
+  );
+  const softmax = request.softmax ? softmaxSums(slots) : null;
+  const counted = softmax && countedTokens(slots);
+  const places = placesOf(documents, slots);
   await documentLosses(model, documents, map.languages, {
     ...options,
     mode: request.mode,
-    keptPerSlot: SLOT_BYTES,
-    onRouting: (routing, batch) => {
-      if (places?.batch !== batch) places = placesOf(batch, documents, read);
-      counter.add(routing, batch);
-      const { layer, expertId_TK, gate_TK, k } = routing;
-      for (let slot = 0; slot < expertId_TK.length; slot++) {
-        const t = Math.floor(slot / k);
-        const special = batch.document_BS[t] < 0 || batch.inputId_BS[t] === options.padId;
-        if (special || expertId_TK[slot] < 0) continue;
-        columns.push({
-          step,
-          document: batch.document_BS[t],
-          position: places.position_T[t],
-          token: batch.inputId_BS[t],
-          language: batch.language_BS[t],
-          layer,
-          slot: slot % k,
-          expert: expertId_TK[slot],
-          gate: gate_TK[slot],
-          special: 0,
-        });
-      }
+    probabilities: softmax !== null,
+    keptPerSlot:
+      keptBytes(slots, softmax) / Math.max(1, slots.token.length * slots.layers.length * spec.num_experts_per_tok),
+    onRouting: (routing, batch, from) => {
+      const token_T = places(batch).subarray(from, from + routing.expertId_TK.length / routing.k);
+      const l = slots.layers.indexOf(routing.layer);
+      takeSlots(slots, routing, token_T, l);
+      if (softmax && counted) takeSoftmax(softmax, { slots, counted }, routing, token_T, l, spec.kept_experts);
     },
   });
+  if (slots.k > header.expertsPerToken) header.expertsPerToken = mostChosen(slots);
   const earlier = request.history.filter(row => row.step < step);
-  return { header: headerOf(request), columns: columns.finish(), counts: [...earlier, ...counter.rows(step)] };
+  const ids = [...new Set(slots.token)].sort((a, b) => a - b);
+  return { header, slots, earlier, softmax, vocabulary: request.textOf?.(ids) ?? null };
 }
 
-/** Place of each token of a batch in its document. */
-interface Places {
-  batch: Batch;
-  position_T: Int32Array;
+const keptBytes = ({ expert }: Slots, softmax: SoftmaxSums | null): number =>
+  SLOT_BYTES * expert.length + (softmax ? 4 * softmax.sum.length : 0);
+
+/** @param token_T number of each token among all that are recorded; negative: not recorded */
+function takeSlots(slots: Slots, { expertId_TK, gate_TK, k }: ObservedRouting, token_T: Int32Array, l: number): void {
+  token_T.forEach((n, t) => {
+    if (n < 0) return;
+    const at = placeOf(slots, n, l);
+    for (let slot = 0; slot < k; slot++) {
+      const expert = expertId_TK[t * k + slot];
+      slots.expert[at + slot] = expert < 0 ? NO_EXPERT : expert;
+      slots.gate[at + slot] = gate_TK[t * k + slot];
+    }
+  });
+}
+
+/** The most experts that any token got in a layer, at least 1. */
+function mostChosen({ expert, k }: Slots): number {
+  let most = 1;
+  for (let at = 0; at < expert.length; at += k) {
+    const chosen = expert.subarray(at, at + k).indexOf(NO_EXPERT);
+    most = Math.max(most, chosen < 0 ? k : chosen);
+  }
+  return most;
+}
+
+interface Counted {
+  slots: Slots;
+  /** [N] document of each counted token, −1 of the others. */
+  counted: Int32Array;
+}
+
+function takeSoftmax(
+  softmax: SoftmaxSums,
+  { slots, counted }: Counted,
+  { layer, probabilities_TE }: ObservedRouting,
+  token_T: Int32Array,
+  l: number,
+  kept: (number[] | null)[] | undefined,
+): void {
+  const p_TE = probabilities_TE!;
+  const E = p_TE.length / token_T.length;
+  token_T.forEach((n, t) => {
+    if (n < 0 || counted[n] < 0) return;
+    addProbabilities(softmax, slots, counted[n], l, p_TE.subarray(t * E, (t + 1) * E), kept?.[layer]);
+  });
+}
+
+/** Document of each token that is neither special nor the first content token; −1 of the others. */
+function countedTokens(slots: Slots): Int32Array {
+  const counted = new Int32Array(slots.token.length).fill(-1);
+  for (let d = 0; d < slots.language.length; d++) {
+    const first = firstContent(slots, d);
+    for (let n = slots.start[d]; n < slots.start[d + 1]; n++) if (slots.special[n] === 0 && n !== first) counted[n] = d;
+  }
+  return counted;
+}
+
+/** By batch, which recorded token each of its tokens is; −1: padding, or the end of text. Batches are asked for in order first. */
+function placesOf(documents: TokenDocument[], slots: Slots): (batch: Batch) => Int32Array {
+  const read = new Int32Array(documents.length);
+  const known = new Map<Batch, Int32Array>();
+  return batch => {
+    const token_T = known.get(batch) ?? tokensOf(batch, documents, slots, read);
+    known.set(batch, token_T);
+    return token_T;
+  };
 }
 
 /** Whole windows of a document come in order, but its shorter last one may be packed before them, in a gap.
  *  @param read positions given to whole windows so far, by document */
-function placesOf(batch: Batch, documents: TokenDocument[], read: Int32Array): Places {
+function tokensOf(batch: Batch, documents: TokenDocument[], slots: Slots, read: Int32Array): Int32Array {
   const { document_BS, segment_BS, position_BS, sequence } = batch;
-  const position_T = new Int32Array(document_BS.length).fill(-1);
-  for (let start = 0, end = 0; start < position_T.length; start = end) {
+  const token_T = new Int32Array(document_BS.length).fill(-1);
+  for (let start = 0, end = 0; start < token_T.length; start = end) {
     end = start + 1;
     const document = document_BS[start];
     if (document < 0) continue;
@@ -82,12 +161,16 @@ function placesOf(batch: Batch, documents: TokenDocument[], read: Int32Array): P
     const whole = end - start === sequence;
     const from = whole ? read[document] : documents[document].ids.length - (end - start);
     if (whole) read[document] += sequence;
-    for (let t = start; t < end; t++) position_T[t] = from + position_BS[t];
+    for (let t = start; t < end; t++) {
+      const n = slots.start[document] + from + position_BS[t];
+      if (n < slots.start[document + 1]) token_T[t] = n;
+    }
   }
-  return { batch, position_T };
+  return token_T;
 }
 
-function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }: TraceRequest): TraceHeader {
+function headerOf(request: TraceRequest): TraceHeader {
+  const { model, map, documents, mode, run, modelName, trainingBytes, untrainedRouter } = request;
   const { spec } = model;
   return {
     version: TRACE_VERSION,
@@ -99,6 +182,7 @@ function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }
     numLayers: spec.num_hidden_layers,
     moeLayers: spec.layers.flatMap((kind, layer) => (kind === 'moe' ? [layer] : [])),
     normalised: spec.norm_topk_prob,
+    ...(untrainedRouter !== undefined && { untrainedRouter }),
     expertNames: map.expertNames,
     languages: map.languages.map(({ code, name, script, family, expert, index }) => ({
       code,
@@ -115,42 +199,5 @@ function headerOf({ model, map, documents, mode, run, modelName, trainingBytes }
       source,
       domain,
     })),
-  };
-}
-
-type Row = Record<keyof TraceColumns, number>;
-
-/** Ten columns of four bytes, at their largest three times: as they are, grown by half, and as they are handed on. */
-const SLOT_BYTES = 3 * 10 * 4;
-
-/** Typed arrays that double when full. */
-function growingColumns() {
-  const names = ['step', 'document', 'position', 'token', 'language', 'layer', 'slot', 'expert', 'special'] as const;
-  let room = 1 << 16;
-  let length = 0;
-  const ints = Object.fromEntries(names.map(name => [name, new Int32Array(room)])) as Record<string, Int32Array>;
-  let gate = new Float32Array(room);
-  const grow = (): void => {
-    room *= 2;
-    for (const name of names) {
-      const larger = new Int32Array(room);
-      larger.set(ints[name]);
-      ints[name] = larger;
-    }
-    const larger = new Float32Array(room);
-    larger.set(gate);
-    gate = larger;
-  };
-  return {
-    push(row: Row): void {
-      if (length === room) grow();
-      for (const name of names) ints[name][length] = row[name];
-      gate[length++] = row.gate;
-    },
-    finish: (): TraceColumns =>
-      ({
-        ...Object.fromEntries(names.map(name => [name, ints[name].slice(0, length)])),
-        gate: gate.slice(0, length),
-      }) as unknown as TraceColumns,
   };
 }

@@ -1,6 +1,6 @@
 // Where a forward pass sent its tokens, on the host. Tensors that an observer is shown live only during the call and cannot
 // be read in it on a GPU, so they are kept until the pass is over and then read together.
-// Shapes: T tokens, k experts per token.
+// Shapes: T tokens, E experts, k experts per token.
 import type { Routing } from '../../routing/types.ts';
 import { dropIntegers, type Integers, keepIntegers } from '../engine/integers.ts';
 import { readTogether } from '../engine/read-together.ts';
@@ -14,6 +14,8 @@ export interface ObservedRouting {
   /** [T·k] */
   gate_TK: Float32Array;
   k: number;
+  /** [T, E] softmax over all experts of the layer, where it was asked for. */
+  probabilities_TE?: Float32Array;
 }
 
 export interface RoutingRecorder {
@@ -29,32 +31,43 @@ interface Kept {
   layer: number;
   expertId_TK: Integers;
   gate_TK: Tensor;
+  probabilities_TE: Tensor | null;
   k: number;
 }
 
-export function recordRoutings(): RoutingRecorder {
+/** @param withProbabilities whether the router's full softmax is read too */
+export function recordRoutings(withProbabilities = false): RoutingRecorder {
   let kept: Kept[] = [];
   const dispose = (): void => {
-    for (const { expertId_TK, gate_TK } of kept) {
+    for (const { expertId_TK, gate_TK, probabilities_TE } of kept) {
       dropIntegers(expertId_TK);
       gate_TK.dispose();
+      probabilities_TE?.dispose();
     }
     kept = [];
   };
   return {
-    observe(layer, { expertId_TK, gate_TK, k }) {
-      kept.push({ layer, expertId_TK: keepIntegers(expertId_TK), gate_TK: tf.keep(gate_TK.clone()), k });
+    observe(layer, { expertId_TK, gate_TK, probabilities_TE, k }) {
+      kept.push({
+        layer,
+        expertId_TK: keepIntegers(expertId_TK),
+        gate_TK: tf.keep(gate_TK.clone()),
+        probabilities_TE: withProbabilities ? tf.keep(probabilities_TE.clone()) : null,
+        k,
+      });
     },
     async read() {
       try {
         const ids = kept.map(({ expertId_TK }) => expertId_TK);
         const gates = kept.map(({ gate_TK }) => gate_TK);
-        const [id, gate] = await readTogether(ids, gates);
+        const softmaxes = kept.flatMap(({ probabilities_TE }) => probabilities_TE ?? []);
+        const [id, gate, probability] = await readTogether(ids, gates, softmaxes);
         return kept.map(({ layer, k }, i) => ({
           layer,
           expertId_TK: id[i] instanceof Int32Array ? id[i] : Int32Array.from(id[i]),
           gate_TK: gate[i] as Float32Array,
           k,
+          ...(withProbabilities && { probabilities_TE: probability[i] as Float32Array }),
         }));
       } finally {
         dispose();

@@ -4,6 +4,7 @@
 import type { RoutingMode } from '../../routing/types.ts';
 import { NO_LABEL } from '../data/pack.ts';
 import type { Batch } from '../data/types.ts';
+import type { Intervention } from '../model/forward-options.ts';
 import { type ObservedRouting, type RoutingRecorder, recordRoutings } from '../model/observed.ts';
 import { tokenInput } from '../model/token-input.ts';
 import { inMemory, onDisk } from './activations.ts';
@@ -21,8 +22,15 @@ export interface StreamOptions {
   plan: StreamPlan;
   /** Where activations wait that do not fit into memory. */
   temporary: string;
+  /** As in evaluation. */
+  intervention?: Intervention;
+  actsOn?: ReadonlySet<number>;
   /** Whether routing is to be answered. */
   routing: boolean;
+  /** Is shown the routing of each piece of a batch as it passes, from its first token on; of each layer, pieces come in order. */
+  onRouting?: (routing: ObservedRouting, batch: number, from: number) => void;
+  /** Whether it is shown the router's full softmax too. */
+  probabilities?: boolean;
   /** Of each batch, tokens whose logits are wanted; default none. */
   logitsAt?: readonly (readonly number[])[];
   /** Called often; `layer` counts from 0, the number of layers means the head. */
@@ -44,17 +52,17 @@ export async function streamedForward(
   batches: readonly Batch[],
   options: StreamOptions,
 ): Promise<StreamedBatch[]> {
-  const { plan, mode } = options;
-  const inputs = batches.map(batch => tokenInput(batch, options.expertOfLanguage));
+  const { plan, mode, intervention } = options;
+  const inputs = batches.map(batch => tokenInput(batch, options.expertOfLanguage, options.actsOn));
   const pieces = piecesOf(inputs, plan.sequences);
   const tokens = pieces.reduce((sum, piece) => sum + piece.tokens.id_T.length, 0);
   const floats = plan.activationBytes / 4;
   const activations = plan.onDisk ? onDisk(floats, options.temporary) : inMemory(floats);
-  const recorder = recordRoutings();
+  const recorder = recordRoutings(options.probabilities);
   try {
     const arena = openArena(plan.weightBytes);
     try {
-      const routings = routingsOf(batches);
+      const routings = routingsOf(batches, options);
       const waited: Piece[] = [];
       const onRouting: LayerPass['onRouting'] = (piece, layer, routing) => {
         waited.push(piece);
@@ -64,8 +72,8 @@ export async function streamedForward(
         await routings.take(waited.splice(0), recorder);
       });
       const pass: LayerPass = {
-        ...{ model, arena, activations, pieces, tokens, mode, pause },
-        onRouting: options.routing ? onRouting : undefined,
+        ...{ model, arena, activations, pieces, tokens, mode, intervention, pause },
+        onRouting: options.routing || options.onRouting ? onRouting : undefined,
       };
       embed(pass);
       for (let layer = 0; layer < model.spec.num_hidden_layers; layer++)
@@ -80,14 +88,17 @@ export async function streamedForward(
   }
 }
 
-/** Routings of pieces, put together by batch and layer. */
-function routingsOf(batches: readonly Batch[]) {
+/** Routings of pieces, shown as they come, and put together by batch and layer where they are to be answered. */
+function routingsOf(batches: readonly Batch[], { routing: answered, onRouting }: StreamOptions) {
   const all: ObservedRouting[][] = batches.map(() => []);
   return {
     all,
     async take(pieces: Piece[], recorder: RoutingRecorder): Promise<void> {
-      for (const [i, { layer, expertId_TK, gate_TK, k }] of (await recorder.read()).entries()) {
+      for (const [i, observed] of (await recorder.read()).entries()) {
+        const { layer, expertId_TK, gate_TK, k } = observed;
         const { batch, from } = pieces[i];
+        onRouting?.(observed, batch, from);
+        if (!answered) continue;
         let whole = all[batch].at(-1);
         if (whole?.layer !== layer) {
           const slots = batches[batch].inputId_BS.length * k;
