@@ -14,7 +14,7 @@ import { training } from './figures/training.ts';
 import { flow } from './flow.ts';
 import { information } from './information.ts';
 import { loadTrace } from './load.ts';
-import { type LanguageNull, languageNull } from './null.ts';
+import { type LanguageNull, languageNull, withNull } from './null.ts';
 import { type LanguageLine, report } from './report.ts';
 import { layerRows, summary, verdict } from './summary.ts';
 import { countsTable, slotsTable, stepsOf } from './table.ts';
@@ -73,7 +73,7 @@ export function study(trace: Trace, options: AnalyzeOptions = {}) {
   const figures: Figure[] = [
     flowPicture(gate, drawnFlows, source, { averaging, order: options.order }),
     heatmap(selection, source, { view: 'selection', averaging }),
-    budget(information(selection, header), inputs.nulls, source, 'selection', averaging),
+    budget(withNull(information(selection, header), inputs.nulls), source, { view: 'selection', averaging }),
     ...(curve ? [curve] : []),
   ];
   const metrics: Record<string, unknown> = {

@@ -1,7 +1,7 @@
 // The no-language null of M5: I(Λ;E) after language labels are shuffled over documents, inside each parallel item, so that
 // content stays fixed. Few tokens make I(Λ;E) positive even when routing ignores language; this says by how much.
 // Documents whose item occurs once are shuffled among themselves. p = (1 + #{null ≥ observed}) / (1 + draws).
-import type { ColumnTable } from 'arquero';
+import { type ColumnTable, from } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
 import { budgetOf } from './information.ts';
 
@@ -48,6 +48,12 @@ export function languageNull(
     }
     return documents.size === 0 ? [] : [{ layer, ...shuffled([...documents.values()], random, draws) }];
   });
+}
+
+/** The information table with nullMean and nullP of each layer beside it. */
+export function withNull(information: ColumnTable, nulls: LanguageNull[]): ColumnTable {
+  if (nulls.length === 0) return information;
+  return information.join_left(from(nulls).rename({ mean: 'nullMean', p: 'nullP', draws: 'nullDraws' }), 'layer');
 }
 
 function anyRepeated(cells: { language: number; document: number }[]): boolean {

@@ -9,7 +9,7 @@ import { canvas, FAINT, type Mark, paragraph, wrap } from './svg.ts';
 export const SHEET = 720;
 export const SMALL = 10.5;
 const MARGIN = 16;
-const TITLE = 17;
+const TITLE = 16;
 
 /** What every figure is told beside its table. */
 export interface FigureOptions {
@@ -56,7 +56,7 @@ export function emptyFrame(words: Words, why: string): Frame {
 
 /** Caption: view, n, run; then how the intervals were made, or that there are none; then what was left out. */
 export function captionOf(source: Provenance, options: FigureOptions, hasInterval: boolean, cut = ''): string {
-  const made = options.resampling ? `: ${options.resampling}` : '';
+  const made = options.resampling ? `, ${options.resampling}` : '';
   const interval = hasInterval ? `Intervals: 95 %${made}.` : 'No interval could be computed.';
   return `${provenance(source, options.view, options.averaging)} ${interval}${cut === '' ? '' : ` ${cut}`}`;
 }
