@@ -11,11 +11,13 @@ export interface HostFfn {
 }
 
 /** How router rows start. Random rows have entries N(0, std), so length about std·√D; `orthogonal` and `hidden-mean` rows get
- *  exactly that length, so that all four give logits of comparable size. */
+ *  exactly that length, so that all give logits of comparable size. */
 export type RouterInit =
   | { kind: 'zero' }
   | { kind: 'normal'; std: number }
   | { kind: 'orthogonal'; std: number }
+  /** Normal rows without their part along the common mean, so that no expert starts as everybody's favourite. */
+  | { kind: 'centred'; std: number; mean_ED: Float32Array }
   /** `mean_ED`: mean hidden state at the router's input for each expert's languages, padding left out. */
   | { kind: 'hidden-mean'; std: number; mean_ED: Float32Array };
 
@@ -44,6 +46,7 @@ export function initRouter(init: RouterInit, numExperts: number, width: number, 
   if (init.kind === 'zero') return new Float32Array(numExperts * width);
   if (init.kind === 'normal') return normalArray(numExperts * width, init.std, normal);
   const length = init.std * Math.sqrt(width);
+  if (init.kind === 'centred') return centredRows(init.mean_ED, numExperts, width, init.std, normal);
   if (init.kind === 'hidden-mean') return hiddenMeanRows(init.mean_ED, numExperts, width, length);
   return orthogonalRows(numExperts, width, length, normal);
 }
@@ -79,9 +82,30 @@ export function upcyclingError(
 /** Mean hidden states as router rows. What all groups share, their common mean, is taken off and rows are made orthogonal to
  *  it: a router has no bias, so the large common part of every hidden state would otherwise drown the differences. */
 function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number, length: number): Float32Array {
+  const common_D = commonMean('hidden-mean', mean_ED, numExperts, width);
+  const rows = Float64Array.from(mean_ED, (value, i) => value - common_D[i % width]);
+  for (let e = 0; e < numExperts; e++) removeDirection(rows.subarray(e * width, (e + 1) * width), common_D);
+  return scaleRows(rows, width, length);
+}
+
+/** Gaussian rows at right angles to the common mean. */
+function centredRows(
+  mean_ED: Float32Array,
+  numExperts: number,
+  width: number,
+  std: number,
+  normal: () => number,
+): Float32Array {
+  const common_D = commonMean('centred', mean_ED, numExperts, width);
+  const rows = Float64Array.from({ length: numExperts * width }, () => std * normal());
+  for (let e = 0; e < numExperts; e++) removeDirection(rows.subarray(e * width, (e + 1) * width), common_D);
+  return Float32Array.from(rows);
+}
+
+function commonMean(start: string, mean_ED: Float32Array, numExperts: number, width: number): Float64Array {
   if (mean_ED.length !== numExperts * width) {
     throw new UserError(
-      `Router start hidden-mean got ${mean_ED.length} numbers but ${numExperts} experts of width ${width} need ` +
+      `Router start ${start} got ${mean_ED.length} numbers but ${numExperts} experts of width ${width} need ` +
         `${numExperts * width}: give one mean hidden state per expert.`,
     );
   }
@@ -89,9 +113,7 @@ function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number
   mean_ED.forEach((value, i) => {
     common_D[i % width] += value / numExperts;
   });
-  const rows = Float64Array.from(mean_ED, (value, i) => value - common_D[i % width]);
-  for (let e = 0; e < numExperts; e++) removeDirection(rows.subarray(e * width, (e + 1) * width), common_D);
-  return scaleRows(rows, width, length);
+  return common_D;
 }
 
 /** Gram–Schmidt on Gaussian rows. */

@@ -1,9 +1,13 @@
 // The command of the reproduction: trains what the plan says, measures every run, collects table and pictures. Each step can be
 // run again; without a name all three are.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { UserError } from '../../src/errors.ts';
-import { jobsOf, readPlan, selectJobs } from './plan.ts';
+import { measure } from './measure.ts';
+import { finishedFile, jobsOf, readPlan, selectJobs } from './plan.ts';
 import { trainAll } from './train.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -33,6 +37,8 @@ export async function main(args: string[]): Promise<void> {
         program: here('../../bin/moe.mjs'),
         say,
       });
+    if (steps.includes('measure'))
+      for (const { id } of jobs) if (existsSync(finishedFile(root, id))) await measure(join(root, id), say);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     process.stderr.write(`reproduce: ${error.message}\n`);

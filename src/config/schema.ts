@@ -73,6 +73,9 @@ const model = z.strictObject({
   rms_norm_eps: z.number().positive().default(1e-6),
   tie_word_embeddings: z.boolean().default(true),
   initializer_range: z.number().positive().default(0.02),
+  /** Length of one random vector that is added to every row of a fresh embedding table: token vectors then share a direction, as
+   *  those of long-trained models do. A tied head gives the same probabilities with or without it. */
+  embedding_offset: rate.default(0),
   max_position_embeddings: positiveInteger.default(1024),
   /** Taken from the tokenizer when a run is trained; needed only to count parameters without one. */
   vocab_size: positiveInteger.optional(),
@@ -92,7 +95,9 @@ const router = z.strictObject({
   inference_mode: mode.default('free'),
   /** Added to the language expert's logit in mode hinted. */
   hint_bias: z.number().default(1),
-  init: z.enum(['normal', 'orthogonal', 'zero', 'hidden-mean']).default('normal'),
+  /** Start of the rows. `centred`: normal, without the part along the layer's mean input; `hidden-mean`: what each expert's
+   *  languages have beyond that mean. */
+  init: z.enum(['normal', 'orthogonal', 'zero', 'centred', 'hidden-mean']).default('normal'),
   init_std: rate.default(0.02),
   balance_coefficient: rate.default(0),
   /** `layer`: one Switch loss per layer. `pooled`: all layers concatenated first, as the reference code does. */

@@ -4,7 +4,7 @@ import type { FamilyMap } from '../config/families.ts';
 import { type LayerKind, planLayers } from '../config/layer-plan.ts';
 import type { ModelSettings, RouterSettings } from '../config/schema.ts';
 
-export interface ModelSpec extends Omit<ModelSettings, 'moe_layers' | 'vocab_size'> {
+export interface ModelSpec extends Omit<ModelSettings, 'moe_layers' | 'vocab_size' | 'embedding_offset'> {
   vocab_size: number;
   layers: LayerKind[];
   /** Of every layer, or of every layer before the model was pruned: ids of experts are below it. */
@@ -82,7 +82,7 @@ export function modelSpec(
   dense = false,
   decoder = qwen2Decoder(settings),
 ): ModelSpec {
-  const { moe_layers, vocab_size: _, ...rest } = settings;
+  const { moe_layers, vocab_size: _, embedding_offset: __, ...rest } = settings;
   const layers = planLayers(dense ? 'none' : moe_layers, settings.num_hidden_layers);
   if ('error' in layers) throw new RangeError(layers.error);
   return { ...rest, router, layers, numExperts: map.numExperts, vocab_size: vocabSize, decoder };

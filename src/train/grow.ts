@@ -36,7 +36,7 @@ const LARGEST_ERROR = 1e-5;
 /**
  * Turns a dense model into the mixture that the configuration plans and checks it on `sample`. The dense model stays the caller's.
  * @throws Error if exact copies do not reproduce the dense layers: a fault of the program
- * @throws UserError for a hidden-mean router start without held-out text
+ * @throws UserError for a hidden-mean or centred router start without held-out text
  */
 export async function growExperts(
   dense: Model,
@@ -104,11 +104,11 @@ async function routerInit(
 ): Promise<(layer: number) => RouterInit> {
   const { init, init_std: std } = sparse.router;
   if (init === 'zero') return () => ({ kind: 'zero' });
-  if (init !== 'hidden-mean') return () => ({ kind: init, std });
+  if (init !== 'hidden-mean' && init !== 'centred') return () => ({ kind: init, std });
   const means = await hiddenMeans(dense, sparse, sample());
   if (means.size === 0)
-    throw new UserError('router.init hidden-mean needs held-out text and there is none; add text, or use init normal.');
-  return layer => ({ kind: 'hidden-mean', std, mean_ED: means.get(layer)! });
+    throw new UserError(`router.init ${init} needs held-out text and there is none; add text, or use init normal.`);
+  return layer => ({ kind: init, std, mean_ED: means.get(layer)! });
 }
 
 /** Mean input of each sparse layer over the tokens of each expert's languages, [E, D]; 0 for an expert without tokens. */

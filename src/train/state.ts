@@ -8,6 +8,7 @@ import { toConfigJson } from '../model/config-json.ts';
 import { modelSpec } from '../model/spec.ts';
 import { createModel, disposeModel, hostTensors, initialWeights, type Model } from '../model/weights.ts';
 import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
+import { offsetEmbeddings } from './offset-embeddings.ts';
 import { createOptimizer, type Optimizer, optimizerSettings } from './optimizer.ts';
 import { openTrainingStream, type Prepared } from './prepare.ts';
 import { createStreams, restoreStreams, type StreamStates, type Streams, streamStates } from './rng.ts';
@@ -77,10 +78,10 @@ export function freshState(config: Config, map: FamilyMap, prepared: Prepared): 
 
 function newModel(config: Config, map: FamilyMap, prepared: Prepared, rng: Streams): Model {
   const spec = modelSpec(config.model, config.router, map, prepared.tokenizer.vocabSize, denseSteps(config) > 0);
-  return createModel(
-    spec,
-    initialWeights(spec, () => rng.init.gaussian()),
-  );
+  const normal = (): number => rng.init.gaussian();
+  const weights = initialWeights(spec, normal);
+  offsetEmbeddings(weights, config.model.embedding_offset, normal);
+  return createModel(spec, weights);
 }
 
 /** The weights of another checkpoint, dense or sparse, as far as they fit this configuration. */
