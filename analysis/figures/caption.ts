@@ -57,6 +57,12 @@ export function expertFamilies(header: TraceHeader): (string | null)[] {
   });
 }
 
+/** “3 Kongolese”; a name that is only a number in words stands alone. */
+export function expertLabel({ expertNames }: TraceHeader, expert: number): string {
+  const name = expertNames[expert] ?? '';
+  return name === '' || name === `expert ${expert}` ? `expert ${expert}` : `${expert} ${name}`;
+}
+
 /** One colour per family, in the order of familiesOf: ranked by number of languages. */
 export function familyHues(header: TraceHeader): string[] {
   const families = familiesOf(header);

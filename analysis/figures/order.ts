@@ -1,24 +1,32 @@
-// Barycentre order of experts for a layered flow picture: each expert moves to the mass-weighted mean position of what
-// flows into it (then out of it), sweep by sweep, as long as the weighted number of crossings Σ w·w' falls.
-// Languages, the first column, stay where they are.
+// Orders that make pictures readable. Layered pictures: each item moves to the mass-weighted mean position of what flows
+// into it (then out of it), sweep by sweep, until the weighted number of crossings Σ w·w' stops falling (barycentre method;
+// Li et al., 1912.05339). Matrices: the first axis of correspondence analysis, which puts rows of alike profile side by side
+// (Greenacre 1984). Languages: by family, inside a family by that axis of the late layers.
+import type { ColumnTable } from 'arquero';
+import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
+import { familiesOf } from '../table.ts';
+import { grid } from './grid.ts';
 
 /** Mass from row i of one column to row j of the next. */
 export type Weights = number[][];
 
-/** Orders of the columns 1…n for links[c] between columns c and c+1; each is a list of experts from top to bottom. */
-export function barycentreOrder(links: Weights[], sweeps = 12): number[][] {
-  const experts = links.map(link => link[0].map((_, j) => j));
+/** Sweeps without fewer crossings after which the order is taken, and sweeps at most. */
+const PATIENCE = 4;
+const MOST_SWEEPS = 48;
+
+/** Orders of the columns 1…n for links[c] between columns c and c+1, from top to bottom; the first column stays. */
+export function barycentreOrder(links: Weights[]): number[][] {
   const first = links[0].map((_, i) => i);
-  let best = experts;
+  let orders = links.map(link => link[0].map((_, j) => j));
+  let best = orders;
   let fewest = crossings(links, [first, ...best]);
-  let orders = best;
-  for (let sweep = 0; sweep < sweeps; sweep++) {
+  for (let sweep = 0, since = 0; sweep < MOST_SWEEPS && since < PATIENCE; sweep++, since++) {
     orders = sweep % 2 === 0 ? forward(links, first, orders) : backward(links, orders);
     const now = crossings(links, [first, ...orders]);
-    if (now < fewest - 1e-12) {
-      best = orders;
-      fewest = now;
-    }
+    if (now >= fewest - 1e-12) continue;
+    best = orders;
+    fewest = now;
+    since = -1;
   }
   return best;
 }
@@ -73,4 +81,63 @@ function byMean(items: number[], neighbours: number[], weight: (item: number, ne
     }),
   );
   return [...items].sort((a, b) => mean.get(a)! - mean.get(b)! || a - b);
+}
+
+/** Columns of a matrix from top-left to bottom-right: by the mean position of the rows that give them their mass. */
+export function columnOrder(rows: ArrayLike<number>[]): number[] {
+  const columns = Array.from(rows[0] ?? [], (_, j) => j);
+  const places = rows.map((_, i) => i);
+  return byMean(columns, places, (j, i) => rows[i][j]);
+}
+
+const ITERATIONS = 200;
+
+/**
+ * First axis of correspondence analysis of a table of masses: one coordinate per row, found by reciprocal averaging without
+ * the trivial axis; 0 for rows without mass. Its sign is the one that keeps the given order best.
+ */
+export function correspondenceAxis(rows: ArrayLike<number>[]): number[] {
+  const mass = rows.map(row => Array.from(row).reduce((a, b) => a + b, 0));
+  const columnMass = Array.from(rows[0] ?? [], (_, j) => rows.reduce((sum, row) => sum + row[j], 0));
+  let score = standardise(
+    rows.map((_, i) => i),
+    mass,
+  );
+  for (let round = 0; round < ITERATIONS; round++) {
+    const column = columnMass.map((m, j) => (m > 0 ? rows.reduce((sum, row, i) => sum + row[j] * score[i], 0) / m : 0));
+    const next = rows.map((row, i) => (mass[i] > 0 ? column.reduce((sum, c, j) => sum + row[j] * c, 0) / mass[i] : 0));
+    const moved = standardise(next, mass);
+    const change = Math.max(...moved.map((value, i) => Math.abs(value - score[i])));
+    score = moved;
+    if (!(change > 1e-10)) break;
+  }
+  const along = score.reduce((sum, value, i) => sum + value * (i - (rows.length - 1) / 2), 0);
+  return along < 0 ? score.map(value => -value) : score;
+}
+
+/** Weighted mean 0 and weighted variance 1; all 0 where there is no variance. */
+function standardise(values: number[], mass: number[]): number[] {
+  const total = mass.reduce((a, b) => a + b, 0);
+  const mean = values.reduce((sum, value, i) => sum + value * mass[i], 0) / total;
+  const variance = values.reduce((sum, value, i) => sum + (value - mean) ** 2 * mass[i], 0) / total;
+  return values.map((value, i) => (variance > 1e-24 && mass[i] > 0 ? (value - mean) / Math.sqrt(variance) : 0));
+}
+
+/**
+ * The order of languages in every picture: families as in familiesOf, inside a family by the first correspondence axis of
+ * the usage of the last quarter of layers (column `share`). Languages without counted tokens come last in their family.
+ */
+export function languageOrder(usage: ColumnTable, header: TraceHeader): TraceLanguage[] {
+  const late = header.moeLayers.slice(-Math.ceil(header.moeLayers.length / 4));
+  const layers = grid(usage, 'share', header.numExperts);
+  const profile = ({ code }: TraceLanguage) => late.flatMap(l => [...(layers.get(l)?.get(code) ?? [])]);
+  return familiesOf(header).flatMap(family => {
+    const members = header.languages.filter(language => language.family === family);
+    const rows = members.map(profile);
+    const full = members.filter((_, i) => rows[i].length === late.length * header.numExperts);
+    const axis = correspondenceAxis(full.map(language => rows[members.indexOf(language)]));
+    const place = new Map(full.map((language, i) => [language, axis[i]]));
+    const rest = members.filter(language => !place.has(language));
+    return [...full.sort((a, b) => place.get(a)! - place.get(b)!), ...rest];
+  });
 }

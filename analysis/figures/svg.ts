@@ -8,7 +8,10 @@ export interface Mark {
   append(name: string): Mark;
   attr(name: string, value: string | number): Mark;
   text(value: string): Mark;
-  node(): { outerHTML: string };
+  node(): Drawn;
+}
+interface Drawn {
+  ownerDocument: { defaultView: { XMLSerializer: new () => { serializeToString(node: Drawn): string } } };
 }
 
 export interface Figure {
@@ -37,8 +40,12 @@ export function canvas(width: number, height: number, title: string, description
   return root;
 }
 
-/** The SVG text, one mark per line for reviews in diffs. */
-export const finish = (root: Mark): string => `${root.node().outerHTML.replaceAll('><', '>\n<')}\n`;
+/** The SVG text, one mark per line for reviews in diffs. As XML: in HTML's form a “<” in a tip would break the file. */
+export function finish(root: Mark): string {
+  const node = root.node();
+  const { XMLSerializer } = node.ownerDocument.defaultView;
+  return `${new XMLSerializer().serializeToString(node).replaceAll('><', '>\n<')}\n`;
+}
 
 export const round = (value: number): number => Math.round(value * 100) / 100;
 
