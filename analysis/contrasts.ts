@@ -40,7 +40,11 @@ export function meanOver(layers: number[]): OfProfile {
 }
 
 /** The verdict; "cannot tell" without bounds. */
-export function verdictOf({ lateEarly, lateMiddle, earlyMiddle }: Contrasts): Verdict {
+export function verdictOf({
+  lateEarly,
+  lateMiddle,
+  earlyMiddle,
+}: Pick<Contrasts, 'lateEarly' | 'lateMiddle' | 'earlyMiddle'>): Verdict {
   const bounds = [lateEarly.bound, lateMiddle.bound, earlyMiddle.bound];
   if (bounds.some(bound => bound === null)) return 'cannot tell';
   const [aboveEarly, aboveMiddle, startsHigh] = bounds.map(bound => (bound ?? 0) > 0);

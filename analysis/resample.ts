@@ -21,6 +21,8 @@ export interface ResampleOptions {
   blocks?: number;
   permutations?: number;
   seed: string;
+  /** Languages to compare; all by default. */
+  only?: readonly number[];
 }
 
 /** Values of one statistic with C components: [C] as observed, then C lists of replicates, draws and null draws. */
@@ -53,10 +55,11 @@ export function distributions(
   counts: DocumentCounts,
   shape: Shape,
   statistics: Statistic[],
-  { view, averaging = 'documents', draws = 2000, blocks = 50, permutations = 499, seed }: ResampleOptions,
+  options: ResampleOptions,
 ): Resampling {
+  const { view, averaging = 'documents', draws = 2000, blocks = 50, permutations = 499, seed, only } = options;
   const source = sourceOf(counts, view, averaging, shape);
-  const units = unitsOf(counts, source.languages);
+  const units = unitsOf(counts, source.languages, only);
   const { language } = counts;
   const n = source.languages;
   const run = (wanted: Statistic[], count: number, choose: (i: number) => Choice) => {

@@ -85,8 +85,10 @@ function noComparison(languages: number): string {
 /** Part (a), from the same draws; the overlap has an interval from its jackknife. */
 export function concentrationOf(of: Map<string, Distribution>, bands: Bands): Concentration {
   const [early, late] = [meanOver(bands.early), meanOver(bands.late)];
-  const contrast = (name: string) => contrastOf(of.get(name)!, d => late(d) - early(d), name === 'overlap');
-  const [effective, nodes, overlap] = [contrast('effective'), contrast('nodes'), contrast('overlap')];
+  const rise = (profile: Distribution) => contrastOf(profile, d => late(d) - early(d), true);
+  // numbers of experts are whole: a jackknife of them says nothing
+  const nodes = rise({ ...of.get('nodes')!, jackknife: [] });
+  const [effective, overlap] = [rise(of.get('effective')!), rise(of.get('overlap')!)];
   const less = contrastOf(of.get('overlap')!, d => early(d) - late(d), true);
   const bounds = [effective.bound, nodes.bound, less.bound];
   const shown = bounds.filter(bound => bound !== null && bound > 0).length;

@@ -11,15 +11,19 @@ export interface Units {
   typical: number;
   /** [D] 1: the document's language has two documents or more and takes part. */
   kept: Uint8Array;
-  /** [n] documents per language. */
+  /** [n] documents per language that may take part. */
   documents: Int32Array;
 }
 
-/** Splits documents into strata of units. Languages with a single document cannot be resampled and are left out. */
-export function unitsOf(counts: Pick<DocumentCounts, 'language' | 'item'>, languages: number): Units {
+/** Splits documents into strata of units. Languages with a single document cannot be resampled and are left out; so are others than `only`. */
+export function unitsOf(
+  counts: Pick<DocumentCounts, 'language' | 'item'>,
+  languages: number,
+  only?: readonly number[],
+): Units {
   const { language, item } = counts;
   const documents = new Int32Array(languages);
-  for (const l of language) documents[l]++;
+  for (const l of language) if (only?.includes(l) ?? true) documents[l]++;
   const kept = Uint8Array.from(language, l => (documents[l] > 1 ? 1 : 0));
   const ofItem = new Map<number, number[]>();
   for (let d = 0; d < item.length; d++) {

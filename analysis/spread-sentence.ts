@@ -1,0 +1,72 @@
+// The outcome of the test of late spread in words for a reader who has seen nothing else, every claim with its numbers.
+import type { Contrast } from './contrast.ts';
+import type { Spread } from './spread.ts';
+import type { SpreadControl } from './spread-controls.ts';
+
+const percent = (share: number) => `${(100 * Math.max(share, 0)).toFixed(1)} %`;
+const points = (share: number) => signed(100 * share, 1);
+function signed(value: number, digits: number): string {
+  const size = Math.abs(value).toFixed(digits);
+  return `${Number(size) === 0 ? '±' : value < 0 ? '−' : '+'}${size}`;
+}
+const within = ({ estimate, low, high }: Contrast) =>
+  low === null || high === null
+    ? `${points(estimate)} points`
+    : `${points(estimate)} points, 95 % interval ${points(low)} to ${points(high)}`;
+
+/** One sentence: the verdict, what it means, the numbers, and what they rest on. */
+export function spreadSentence(spread: Spread): string {
+  const { verdict, reason, bands, contrasts, languages, units } = spread;
+  if (!bands || !contrasts) return `Cannot tell whether routing spreads out by language in the end: ${reason}.`;
+  const L = bands.early.length + bands.middle.length + bands.late.length;
+  const [first, between, last] = [bands.early, bands.middle, bands.late].map(band => `${band.length}`);
+  const end = `the last ${last} of ${L} MoE layers`;
+  const lead = {
+    'late spread': `Late spread: experts tell languages apart best in ${end}`,
+    'U-shape': `U-shape: experts tell languages apart in the first ${first} and ${end}, less in between, and the end is not above the beginning`,
+    both: `Late spread on top of a U-shape: experts tell languages apart best in ${end}, but also more in the first ${first} than in between`,
+    neither: `Neither late spread nor a U-shape: experts do not tell languages apart better in ${end} than before`,
+    'cannot tell': `Cannot tell whether routing spreads out by language in the end: ${reason}`,
+  }[verdict];
+  const numbers =
+    `the expert of a token gives away ${percent(contrasts.late.estimate)} of its language's identity in the last ${last}, ` +
+    `${percent(contrasts.early.estimate)} in the first ${first} and ${percent(contrasts.middle.estimate)} in the ${between} between`;
+  const texts = `${units.number} ${units.kind === 'items' ? 'parallel texts' : 'documents'} in each of ${languages} languages`;
+  const power =
+    verdict === 'neither' && spread.smallest ? `; ${points(spread.smallest)} would be found 8 times in 10` : '';
+  const basis = `late minus the larger of both ${within(contrasts.index)}${power}; ${texts}, one trained model`;
+  return `${lead}${verdict === 'cannot tell' ? '; as far as can be seen, ' : ': '}${numbers} (${basis}).`;
+}
+
+/** Part (a): whether early layers send everybody through a few shared experts. Empty where depth cannot be judged. */
+export function concentrationSentence({ concentration }: Spread, balance?: number): string {
+  if (!concentration) return '';
+  const { effective, nodes, overlap, verdict } = concentration;
+  const word = { yes: 'yes', partly: 'in part', no: 'no', 'cannot tell': 'cannot tell' }[verdict];
+  const range = ({ estimate, low, high }: Contrast, digits: number) => {
+    const change = signed(estimate, digits);
+    return low === null || high === null ? change : `${change} [${signed(low, digits)}, ${signed(high, digits)}]`;
+  };
+  const balanced = balance ? ` Load was balanced in training (coefficient ${balance}), which works against it.` : '';
+  return (
+    `Do early layers send all languages through a few shared experts: ${word}. From early to late, effective experts change by ` +
+    `${range(effective, 2)}, experts that carry half of the traffic by ${range(nodes, 1)}, ` +
+    `routing shared by two languages by ${range(overlap, 3)}.${balanced}`
+  );
+}
+
+/** What the controls leave of a late excess, one sentence each. */
+export function controlSentences(controls: SpreadControl[]): string[] {
+  return controls.map(({ kind, label, contrasts, verdict }) => {
+    const what = {
+      untrained:
+        label === 'untrained router'
+          ? 'An untrained router in the same model'
+          : 'The trained router minus the untrained one',
+      'same-script': `Among the ${label} alone`,
+      lexical: 'Given the token itself',
+    }[kind];
+    const judged = verdict === 'cannot tell' ? 'without interval' : `by itself: ${verdict}`;
+    return `${what}: late minus the larger of early and middle ${within(contrasts.index)} (${judged}).`;
+  });
+}
