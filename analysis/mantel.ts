@@ -2,6 +2,8 @@
 // p = share of relabellings of the first matrix with r at least as large (one-sided: nearer in one, nearer in the other).
 // Partial Mantel (Smouse, Long and Sokal 1986): the same after both are regressed on control distances, anew in each relabelling.
 // Shapes: matrices [n · n], symmetric; pairs in the order (0,1), (0,2) … (n−2, n−1).
+import { basisOf, dot, rest, restLength } from './regress.ts';
+import { shuffle } from './shuffle.ts';
 
 export interface MantelOptions {
   /** Random relabellings; all n! are taken instead where they are fewer (n ≤ 7 at 9,999). Default 9,999. */
@@ -20,7 +22,7 @@ export interface MantelResult {
   permutations: number;
 }
 
-/** r ≥ observed up to rounding counts as reached: equal relabellings differ in the last bits. */
+/** Equal relabellings differ in the last bits and count as reached. */
 const ROUNDING = 1e-10;
 
 /**
@@ -34,21 +36,24 @@ export function mantel(
   controls: ArrayLike<number>[],
   { permutations = 9999, random }: MantelOptions,
 ): MantelResult[] {
-  const basis = orthonormal([new Float64Array((n * (n - 1)) / 2).fill(1), ...controls.map(c => pairs(c, n))]);
+  const basis = basisOf(
+    controls.map(control => pairs(control, n)),
+    (n * (n - 1)) / 2,
+  );
   const residual = rest(pairs(target, n), basis);
-  const constant = squares(residual) <= ROUNDING * squares(pairs(target, n));
+  const observed = tested.map(matrix => rest(pairs(matrix, n), basis));
   const correlation = (x: Float64Array) => {
-    const left = squares(x) - basis.reduce((sum, u) => sum + dot(x, u) ** 2, 0);
-    if (constant || !(left > ROUNDING * squares(x))) return Number.NaN;
-    return dot(x, residual) / Math.sqrt(left * squares(residual));
+    const length = restLength(x, basis);
+    if (!residual || length < ROUNDING) return Number.NaN;
+    return dot(x, residual) / (length * Math.sqrt(dot(residual, residual)));
   };
-  const r = tested.map(matrix => (n < 3 ? Number.NaN : correlation(pairs(matrix, n))));
+  const r = observed.map(left => (n < 3 || left === null ? Number.NaN : correlation(left)));
   const reached = tested.map(() => ({ alone: 0, any: 0 }));
   const all = factorial(n) <= permutations + 1;
   let drawn = 0;
   for (const order of all ? everyOrder(n) : randomOrders(n, permutations, random)) {
     drawn++;
-    const values = tested.map(matrix => correlation(pairs(matrix, n, order)));
+    const values = tested.map((matrix, i) => (Number.isNaN(r[i]) ? r[i] : correlation(pairs(matrix, n, order))));
     const largest = Math.max(...values.filter(value => !Number.isNaN(value)));
     for (const [i, value] of values.entries()) {
       if (value >= r[i] - ROUNDING) reached[i].alone++;
@@ -79,44 +84,12 @@ function pairs(matrix: ArrayLike<number>, n: number, order?: ArrayLike<number>):
   return list;
 }
 
-/** Gram–Schmidt; vectors that depend on earlier ones are left out. */
-function orthonormal(vectors: Float64Array[]): Float64Array[] {
-  const basis: Float64Array[] = [];
-  for (const vector of vectors) {
-    const left = rest(vector, basis);
-    const length = Math.sqrt(squares(left));
-    if (length > ROUNDING * Math.sqrt(squares(vector))) basis.push(left.map(value => value / length));
-  }
-  return basis;
-}
-
-/** What the basis leaves of x; twice, against rounding. */
-function rest(x: Float64Array, basis: Float64Array[]): Float64Array {
-  const left = Float64Array.from(x);
-  for (let pass = 0; pass < 2; pass++) {
-    for (const u of basis) {
-      const along = dot(left, u);
-      for (let i = 0; i < left.length; i++) left[i] -= along * u[i];
-    }
-  }
-  return left;
-}
-
-function dot(x: Float64Array, y: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] * y[i];
-  return sum;
-}
-const squares = (x: Float64Array): number => dot(x, x);
 const factorial = (n: number): number => (n < 2 ? 1 : n * factorial(n - 1));
 
 function* randomOrders(n: number, draws: number, random: () => number): Generator<Int32Array> {
   const order = Int32Array.from({ length: n }, (_, i) => i);
   for (let draw = 0; draw < draws; draw++) {
-    for (let i = n - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
-      [order[i], order[j]] = [order[j], order[i]];
-    }
+    shuffle(order, random);
     yield order;
   }
 }
