@@ -83,6 +83,12 @@ export function decimal(text: string): number {
   return value;
 }
 
+export function signed(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('give a number.');
+  return value;
+}
+
 /** Whole numbers with commas between them. */
 export function sizes(text: string): number[] {
   const all = text.split(',').map(Number);

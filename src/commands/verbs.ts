@@ -15,6 +15,7 @@ import {
   presetOption,
   runArgument,
   setOption,
+  signed,
   sizes,
   threadsOption,
   weightsOption,
@@ -24,6 +25,7 @@ import {
 export const VERBS: (() => Command)[] = [
   train,
   analyzeRouting,
+  intervene,
   evaluate,
   generate,
   upcycle,
@@ -75,6 +77,94 @@ function analyzeRouting(): Command {
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
     .action(async (run, options) => (await import('./analyze-routing.ts')).analyzeRouting(run, options));
+}
+
+function intervene(): Command {
+  const onGrid = (verb: 'steer' | 'ablate', summary: string, hows: [string, string], example: string): Command =>
+    new Command(verb)
+      .description(summary)
+      .addArgument(runArgument())
+      .option('--targets <which>', 'families, languages, or names with commas between them', 'families')
+      .option('--experts <which>', 'difference, exclusive, own, 0,2 or 4:0,2;5:1', 'difference')
+      .option('--count <n>', 'experts of each layer, chosen by difference', positiveWhole, 1)
+      .option('--layers <which>', 'all, early, middle, late, or numbers: 4,6-8', 'all')
+      .option('--on <which>', 'act at the tokens of these languages alone')
+      .option('--how <act>', hows[0], hows[1])
+      .option('--strength <b>', 'of soft (default: 0.5) and share (0.03)', signed)
+      .option('--keep <n>', 'experts of a language, for exclusive (15) and share (20)', positiveWhole)
+      .option('--threshold <s>', 'share, for exclusive (0.4) and share (0.7)', decimal)
+      .option('--draws <n>', 'random controls of each target', positiveWhole, 20)
+      .option('--seed <n>', 'seed of controls and intervals', wholeNumber, 0)
+      .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
+      .option('--routing <mode>', "free, forced or hinted (default: the model's)")
+      .option('--out <dir>', 'write intervention.csv and intervention.json here')
+      .addOption(languagesOption())
+      .addOption(memoryOption())
+      .addOption(backendOption())
+      .addOption(threadsOption())
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  moe intervene ${verb} ${example}`)
+      .action(async (run, options) => (await import('./intervene.ts')).interveneOnGrid(verb, run, options));
+  const verbs = [
+    onGrid(
+      'steer',
+      'Pulls tokens towards the experts of a target, by their router logits, and measures every language.',
+      ['soft, hard, off or share', 'soft'],
+      'runs/50lang-quick --targets en --on sw,ha --how soft --strength 0.5',
+    ),
+    onGrid(
+      'ablate',
+      'Takes the experts of a target away and measures every language: do they serve it, and it alone?',
+      ['mask: others serve; zero: chosen, adds nothing', 'mask'],
+      'runs/50lang-quick --targets families --out /tmp/ablation',
+    ),
+    new Command('prune')
+      .description('Drops the experts that matter least and writes a smaller checkpoint.')
+      .addArgument(runArgument())
+      .requiredOption('--out <dir>', 'checkpoint folder to make')
+      .option('--share <s>', 'share of the experts to drop', decimal, 0.5)
+      .addOption(
+        new Option('--by <score>', 'what makes an expert matter')
+          .choices(['importance', 'top1', 'balanced', 'vanilla', 'output'])
+          .default('importance'),
+      )
+      .addOption(
+        new Option('--budget <kind>', 'layer: as many of each; global: one threshold for all layers')
+          .choices(['layer', 'global'])
+          .default('layer'),
+      )
+      .option('--least <n>', 'experts that a layer keeps (default: k)', positiveWhole)
+      .option('--targets <which>', 'score by these languages alone (default: all)')
+      .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
+      .addOption(languagesOption())
+      .addOption(backendOption())
+      .addOption(threadsOption())
+      .addOption(jsonOption())
+      .addHelpText('after', '\nExample:\n  moe intervene prune runs/50lang-quick --share 0.4 --out pruned')
+      .action(async (run, options) => (await import('./intervene-prune.ts')).prune(run, options)),
+    new Command('regroup')
+      .description('Groups languages by where they route, and writes a families file to train with.')
+      .argument('<trace>', 'folder of a routing trace, such as runs/NAME/routing')
+      .requiredOption('--out <file>', 'families file to write')
+      .addOption(
+        new Option('--how <method>', 'average: linkage; balanced: groups of equal size')
+          .choices(['average', 'balanced'])
+          .default('average'),
+      )
+      .option('--groups <n>', 'number of families (default: by silhouette)', positiveWhole)
+      .option('--layers <which>', 'all, early, middle, late, or numbers: 4,6-8', 'all')
+      .option('--draws <n>', 'bootstrap draws and permutations', positiveWhole, 1000)
+      .option('--seed <n>', 'seed of both', wholeNumber, 0)
+      .addOption(jsonOption())
+      .addHelpText('after', '\nExample:\n  moe intervene regroup runs/50lang-quick/routing --out learned.yaml')
+      .action(async (trace, options) => (await import('./intervene-regroup.ts')).regroup(trace, options)),
+  ];
+  const intervene = new Command('intervene')
+    .summary('steer, ablate or prune experts, or group languages anew')
+    .description('Changes what routers do, and measures what that does to every language, beside random controls.')
+    .addHelpText('after', '\nExample:\n  moe intervene ablate runs/50lang-quick');
+  for (const verb of verbs) intervene.addCommand(verb);
+  return intervene;
 }
 
 function evaluate(): Command {

@@ -10,7 +10,7 @@ import type { KvCache } from './kv-cache.ts';
 /** A tensor of one layer by its name below `model.layers.i.`. */
 export type LayerWeights = (name: string) => Tensor;
 
-/** What is done to the routers of a model. Experts are named as before any pruning. */
+/** What is done to the routers of a model that is not pruned. */
 export interface Intervention {
   /** By layer; the others are left alone. */
   acts: ReadonlyMap<number, readonly Act[]>;

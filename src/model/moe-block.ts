@@ -5,8 +5,9 @@ import { type MoeWeights, moeLayer } from '../../experts/layer.ts';
 import { checkActs } from '../../routing/intervene/acts.ts';
 import type { RouterEdit } from '../../routing/intervene/edit.ts';
 import { type Scalar, type Tensor2D, tf } from '../engine/tf.ts';
+import { UserError } from '../errors.ts';
 import type { ForwardOptions, Intervention, LayerWeights } from './forward-options.ts';
-import { namedRouting, ownActs, ownNumbers } from './kept-experts.ts';
+import { namedRouting, ownNumbers } from './kept-experts.ts';
 import { expertsIn, type ModelSpec } from './spec.ts';
 import type { TokenInput } from './token-input.ts';
 import type { Model } from './weights.ts';
@@ -69,10 +70,9 @@ function editOf(
 ): RouterEdit | undefined {
   const asked = acts.get(layer);
   if (!asked) return undefined;
-  const kept = spec.kept_experts?.[layer];
-  const own = kept ? ownActs(asked, kept) : asked;
-  checkActs(own, layer, expertsIn(spec, layer), spec.num_experts_per_tok);
-  return { acts: own, acted_T: tokens.acted_T ?? null, told: told && ((all, flipped) => told(layer, all, flipped)) };
+  if (spec.kept_experts) throw new UserError('The model is pruned: intervene on the one that it was made from.');
+  checkActs(asked, layer, spec.numExperts, spec.num_experts_per_tok);
+  return { acts: asked, acted_T: tokens.acted_T ?? null, told: told && ((all, flipped) => told(layer, all, flipped)) };
 }
 
 /** One expert of a layer. */

@@ -8,7 +8,7 @@ import type { Routing, RoutingMode } from '../../routing/types.ts';
 import { filledTensor, valuesInPlace } from '../engine/in-place.ts';
 import { hostIntegers } from '../engine/integers.ts';
 import { type Tensor, type Tensor2D, tf } from '../engine/tf.ts';
-import type { ForwardOptions, LayerWeights } from '../model/forward-options.ts';
+import type { ForwardOptions, Intervention, LayerWeights } from '../model/forward-options.ts';
 import { expertWeights } from '../model/moe-block.ts';
 import { block } from '../model/transformer.ts';
 import type { Activations } from './activations.ts';
@@ -24,6 +24,7 @@ export interface LayerPass {
   /** Tokens of all pieces. */
   tokens: number;
   mode: RoutingMode;
+  intervention?: Intervention;
   /** Called in a tidy, as ForwardOptions.onRouting is. */
   onRouting?: (piece: Piece, layer: number, routing: Routing) => void;
   /** Awaited after each piece. */
@@ -59,11 +60,11 @@ const observed =
 
 /** @param keep whether what comes out takes the place of what went in */
 async function eachPiece(pass: LayerPass, layer: number, weight: LayerWeights, options: PieceOptions, keep = true) {
-  const { model, activations, pieces, mode } = pass;
+  const { model, activations, pieces, mode, intervention } = pass;
   for (const piece of pieces) {
     tf.tidy(() => {
       const x_TD = hiddenOf(pass, piece);
-      const out = block(model, layer, x_TD, weight, piece.tokens, { mode, ...options(piece) });
+      const out = block(model, layer, x_TD, weight, piece.tokens, { mode, intervention, ...options(piece) });
       if (keep) activations.write(piece.start * model.spec.hidden_size, valuesInPlace(out.x_TD));
     });
     await pass.pause(layer);
