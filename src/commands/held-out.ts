@@ -17,7 +17,7 @@ import { findCheckpoint } from './runs.ts';
 /** What eval and analyze-routing run, in memory or read layer by layer. */
 type Opened<M> = Omit<OpenedModel, 'model'> & { model: M };
 
-export interface HeldOut<M = Model> extends Opened<M> {
+export interface Named<M = Model> extends Opened<M> {
   checkpoint: string;
   /** Run folder, or null for a checkpoint that stands alone. */
   run: string | null;
@@ -25,6 +25,9 @@ export interface HeldOut<M = Model> extends Opened<M> {
   /** Step in the checkpoint's folder name, 0 if it has none. */
   step: number;
   config: Config;
+}
+
+export interface HeldOut<M = Model> extends Named<M> {
   prepared: Prepared;
 }
 
@@ -37,13 +40,23 @@ export async function openHeldOut<M extends Pick<Model, 'spec'>>(
   open: (directory: string) => Opened<M>,
   families?: string,
 ): Promise<HeldOut<M>> {
+  const named = openNamed(path, open, families);
+  const prepared = await prepare(named.config, named.map, named.tokenizer);
+  refuseUnknownIds(Object.values(prepared.documents).flat(), named.model.spec.vocab_size, named.checkpoint);
+  return { ...named, prepared };
+}
+
+/** The checkpoint and its languages, without any text. Parameters and errors as of openHeldOut. */
+export function openNamed<M extends Pick<Model, 'spec'>>(
+  path: string | undefined,
+  open: (directory: string) => Opened<M>,
+  families?: string,
+): Named<M> {
   const { checkpoint, run } = findCheckpoint(path);
   const opened = open(checkpoint);
   const { config, map } = textOf(checkpoint, run, opened.map, families, opened.model.spec);
-  const prepared = await prepare(config, map, opened.tokenizer);
-  refuseUnknownIds(Object.values(prepared.documents).flat(), opened.model.spec.vocab_size, checkpoint);
   const step = Number(/step-(\d+)$/.exec(resolve(checkpoint))?.[1] ?? 0);
-  return { ...opened, map, checkpoint, run, name: basename(resolve(run ?? checkpoint)), step, config, prepared };
+  return { ...opened, map, checkpoint, run, name: basename(resolve(run ?? checkpoint)), step, config };
 }
 
 /** Languages and text: the checkpoint's own, or those of a families file. */
@@ -76,7 +89,8 @@ function servedBy(own: FamilyMap, families: FamilyMap): FamilyMap {
 /** Of a language that no expert is known to serve. */
 const NO_EXPERT = -1;
 
-function refuseUnknownIds(documents: TokenDocument[], vocabulary: number, checkpoint: string): void {
+/** @throws UserError for text that the model has no embedding for */
+export function refuseUnknownIds(documents: TokenDocument[], vocabulary: number, checkpoint: string): void {
   for (const { ids } of documents) {
     const foreign = ids.find(id => id >= vocabulary);
     if (foreign !== undefined)

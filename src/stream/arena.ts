@@ -41,7 +41,8 @@ export function openArena(bytes: number): Arena {
     }
     function inFloats(): Tensor {
       const own = new Float32Array(values.buffer, at, count);
-      readFloat32Into(entry, own);
+      if (stored.values) own.set(stored.values());
+      else readFloat32Into(entry, own);
       return tf.tensor(own, shape, 'float32');
     }
   };

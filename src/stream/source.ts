@@ -14,6 +14,8 @@ export interface StoredTensor {
   half: boolean;
   /** What it takes in memory, rounded up to whole cache lines. */
   bytes: number;
+  /** Used instead of the file's: fp32, made when they are asked for. */
+  values?: () => Float32Array;
 }
 
 export interface StoredModel {

@@ -46,6 +46,13 @@ export function writeTrace(directory: string, trace: Trace | Recorded, { rows = 
   ];
 }
 
+const FILES = ['trace', 'counts', 'documents', 'softmax', 'vocabulary'].map(name => `${name}.parquet`);
+
+/** Takes away the trace in a folder, if there is one, and nothing else. */
+export function removeTrace(directory: string): void {
+  for (const name of ['trace.json', ...FILES]) rmSync(join(directory, name), { force: true });
+}
+
 /** Groups of rows, made as they are taken; null where there is no such file. */
 interface Tables {
   slots: Iterable<TraceColumns>;
