@@ -11,7 +11,7 @@ import { flowPicture } from './figures/flow.ts';
 import { heatmap } from './figures/heatmap.ts';
 import { type Figure, percent } from './figures/svg.ts';
 import { training } from './figures/training.ts';
-import { flow } from './flow.ts';
+import { flow, neighbours } from './flow.ts';
 import { information } from './information.ts';
 import { loadTrace } from './load.ts';
 import { type LanguageNull, languageNull, withNull } from './null.ts';
@@ -93,7 +93,7 @@ function measure(trace: Trace, counts: ColumnTable, options: AnalyzeOptions) {
   const ofView = (view: View, averaging: Averaging) =>
     fromSlots ? usage(slots, header, { view, averaging }) : usageOfCounts(counts, header, view, step ?? 0);
   const averaging: Averaging = fromSlots ? 'documents' : 'tokens';
-  const flowsOf = (layers: number[]) => flow(slots, header, averaging, layers);
+  const flowsOf = (layers: number[]) => flow(trace, { dropFirst, averaging, pairs: neighbours(layers) });
   const selection = ofView('selection', averaging);
   const documents = fromSlots ? new Set(slots.array('document') as ArrayLike<number> as number[]).size : null;
   const tokens = tokensOf(selection, header.moeLayers[0]);

@@ -176,8 +176,8 @@ function flowRows(flows: ColumnTable, header: TraceHeader): Json[] {
     }
     const list = [...matrices.values()];
     const joint = empty().map((row, e) => row.map((_, f) => list.reduce((sum, m) => sum + m[e][f], 0) / list.length));
-    const within = list.reduce((sum, m) => sum + dependence(m).information, 0) / list.length;
-    return { from, to, joint, ...dependence(joint), withinLanguages: within };
+    const within = list.reduce((sum, m) => sum + (dependence(m.flat(), 0, E)?.information ?? 0), 0) / list.length;
+    return { from, to, joint, ...dependence(joint.flat(), 0, E), withinLanguages: within };
   });
 }
 

@@ -178,7 +178,7 @@ describe('flow (M13)', () => {
   };
   it('is the mean product of normalised gates, with the gate loads as margins', () => {
     const trace = tinyTrace(tokens, 2);
-    const m = matrix(flow(slotsTable(trace, all), trace.header).objects() as FlowRow[]);
+    const m = matrix(flow(trace, all).objects() as FlowRow[]);
     close(m[0], [0.45, 0.225]);
     close(m[1], [0.2, 0.125]);
     const gate = usage(slotsTable(trace, all), trace.header, { view: 'gate', averaging: 'documents' });
@@ -188,16 +188,13 @@ describe('flow (M13)', () => {
   it('averages documents first: a third token in a document of its own weighs as much as the two', () => {
     const third = { language: 'en', document: 'b/en', layers: [slots(1, 0), slots(0, 1)] };
     const trace = tinyTrace([...tokens, third], 2);
-    const rows = flow(slotsTable(trace, all), trace.header, 'documents').objects() as FlowRow[];
+    const rows = flow(trace, { ...all, averaging: 'documents' }).objects() as FlowRow[];
     close(matrix(rows)[0], [0.225, 0.6125]);
-    const pooled = flow(slotsTable(trace, all), trace.header, 'tokens').objects() as FlowRow[];
+    const pooled = flow(trace, { ...all, averaging: 'tokens' }).objects() as FlowRow[];
     close(matrix(pooled)[0], [0.3, 0.45 / 3 + 1 / 3]);
   });
   it('information of [[.4 .1] [.1 .4]] is .192745, .278072 of the smaller margin', () => {
-    const { information, normalised } = dependence([
-      [0.4, 0.1],
-      [0.1, 0.4],
-    ]);
+    const { information, normalised } = dependence([0.4, 0.1, 0.1, 0.4], 0, 2)!;
     expect(information).toBeCloseTo(0.192745, 6);
     expect(normalised).toBeCloseTo(0.278072, 6);
   });

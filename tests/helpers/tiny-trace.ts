@@ -17,14 +17,14 @@ export function tinyTrace(tokens: TinyToken[], numExperts: number, families: Rec
   const rows: number[][] = [];
   const counts: CountRow[] = [];
   const length = new Map<string, number>();
-  for (const { language, document, layers } of tokens) {
+  for (const [t, { language, document, layers }] of tokens.entries()) {
     const position = length.get(document) ?? 0;
     length.set(document, position + 1);
     for (const [m, slots] of layers.entries()) {
       const sum = slots.reduce((total, [, gate]) => total + gate, 0);
       for (const [slot, [expert, gate]] of slots.entries()) {
         const [l, layer] = [codes.indexOf(language), moeLayers[m]];
-        rows.push([7, ids.indexOf(document), position, 100 + rows.length, l, layer, slot, expert, gate]);
+        rows.push([7, ids.indexOf(document), position, 100 + t, l, layer, slot, expert, gate]);
         counts.push({ step: 7, layer, language: l, expert, count: 1, gate: gate / sum });
       }
     }
