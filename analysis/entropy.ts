@@ -3,13 +3,13 @@
 // H = log k, hence also h* = (H − log k) / (log E − log k). Plug-in H is biased down: Miller–Madow adds (K₊ − 1) / 2n.
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
+import type { Estimate, LanguageRows, Statistic } from './document-counts.ts';
+import { entropyAt, rowEntropies } from './row-entropies.ts';
 import { shareRows } from './usage.ts';
 
 /** H(q) in nats, 0·log 0 = 0. */
 export function entropyOf(q: ArrayLike<number>): number {
-  let h = 0;
-  for (let i = 0; i < q.length; i++) if (q[i] > 0) h -= q[i] * Math.log(q[i]);
-  return h;
+  return entropyAt(q, 0, q.length);
 }
 
 /** 1 / Σ q². */
@@ -27,25 +27,50 @@ export function millerMadow(counts: ArrayLike<number>): number {
   return entropyOf(list.map(count => count / n)) + (occupied - 1) / (2 * n);
 }
 
-/** One row per layer and group: entropy, normalised, effective, simpson, aboveMinimum (h*). Null for empty groups. */
-export function entropy(usage: ColumnTable, header: TraceHeader): ColumnTable {
+/** Normalised entropies of all languages, [L · n], as a statistic. */
+export const entropyStatistic: Statistic = {
+  name: 'entropy',
+  of: (rows: LanguageRows) => rowEntropies(rows).map(h => h / Math.log(rows.experts)),
+  range: [0, 1],
+};
+
+/**
+ * One row per layer and group: entropy, normalised, effective, simpson, aboveMinimum (h*), and the interval low, high of
+ * `normalised` from `estimates` of entropyStatistic (null for groups that are not languages). Null for empty groups.
+ */
+export function entropy(usage: ColumnTable, header: TraceHeader, estimates?: Estimate[]): ColumnTable {
   const logE = Math.log(header.numExperts);
   const logK = Math.log(header.expertsPerToken);
-  const rows = header.moeLayers.flatMap(layer =>
+  const languageOf = new Map(header.languages.map(({ code }, l) => [code, l]));
+  const ratio = (value: number | null, range: number) => (value !== null && range > 0 ? value / range : null);
+  const rows = header.moeLayers.flatMap((layer, l) =>
     [...shareRows(usage, layer)].map(([group, q]) => {
       const h = q && entropyOf(q);
-      const ratio = (value: number, range: number) => (range > 0 ? value / range : null);
+      const language = languageOf.get(group);
+      const known = language === undefined ? undefined : estimates?.[l * header.languages.length + language];
       return {
         layer,
         group,
         entropy: h,
-        normalised: h === null ? null : ratio(h, logE),
+        normalised: ratio(h, logE),
         effective: h === null ? null : Math.exp(h),
         simpson: q && inverseSimpson(q),
         aboveMinimum: h === null ? null : ratio(h - logK, logE - logK),
+        low: known?.low ?? null,
+        high: known?.high ?? null,
       };
     }),
   );
-  const names = ['layer', 'group', 'entropy', 'normalised', 'effective', 'simpson', 'aboveMinimum'] as const;
-  return table(Object.fromEntries(names.map(name => [name, rows.map(row => row[name])])));
+  return table(Object.fromEntries(NAMES.map(name => [name, rows.map(row => row[name])])));
 }
+const NAMES = [
+  'layer',
+  'group',
+  'entropy',
+  'normalised',
+  'effective',
+  'simpson',
+  'aboveMinimum',
+  'low',
+  'high',
+] as const;

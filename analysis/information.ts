@@ -2,8 +2,10 @@
 //   log E = [log E − H(q̄)] unused + [mean_λ H(q_λ)] shared + I(Λ;E) language,   I(Λ;E) = H(q̄) − mean_λ H(q_λ).
 // Families refine it: I(Λ;E) = I(F;E) + I(Λ;E|F), what the family tells plus what the language tells beyond it.
 // I is biased up when tokens are few (about (n−1)(E−1)/2N for N independent draws) and a lower bound when k > 1.
+// Estimate, interval and null come from resampling informationStatistic (language-information.ts).
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
+import type { Estimate } from './document-counts.ts';
 import { entropyOf } from './entropy.ts';
 import { shareRows } from './usage.ts';
 
@@ -42,13 +44,25 @@ export function mutualInformation(joint: ArrayLike<number>[]): number {
   return entropyOf(joint.map(row => sum(row) / total)) + entropyOf(column) - entropyOf(cells);
 }
 
+/** I(X;Y) of a table of counts with the Miller–Madow correction; right only for independent draws. */
+export function millerMadowInformation(counts: ArrayLike<number>[]): number {
+  const cells = counts.map(row => Array.from(row));
+  const rows = cells.filter(row => row.some(count => count > 0)).length;
+  const columns = cells[0].filter((_, j) => cells.some(row => row[j] > 0)).length;
+  const total = cells.flat().reduce((a, b) => a + b, 0);
+  const occupied = cells.flat().filter(count => count > 0).length;
+  return mutualInformation(counts) + (rows - 1 + (columns - 1) - (occupied - 1)) / (2 * total);
+}
+
 /**
- * One row per layer: the Budget, the number of languages in it, and ofLanguages = I / log n, the share of the language's
- * identity that one routed slot gives away. Layers without any counted token are left out.
+ * One row per layer: the Budget, the number of languages and families in it, and ofLanguages = I / log n, the share of the
+ * language's identity that one routed slot gives away. From `estimates` of informationStatistic, one per MoE layer: estimate
+ * (bias-corrected), se, low, high, nullMean, excess and the family-wise p over layers, of `language`; null without them.
+ * Layers without any counted token are left out.
  */
-export function information(usage: ColumnTable, header: TraceHeader): ColumnTable {
+export function information(usage: ColumnTable, header: TraceHeader, estimates?: Estimate[]): ColumnTable {
   const familyOf = new Map(header.languages.map(language => [language.code, language.family]));
-  const rows = header.moeLayers.flatMap(layer => {
+  const rows = header.moeLayers.flatMap((layer, l) => {
     const present = [...shareRows(usage, layer)].filter((row): row is [string, Float64Array] => row[1] !== null);
     if (present.length === 0) return [];
     const family = present.map(([code]) => familyOf.get(code) ?? '');
@@ -57,31 +71,45 @@ export function information(usage: ColumnTable, header: TraceHeader): ColumnTabl
       family,
     );
     const languages = present.length;
-    const families = new Set(family).size;
+    const ofLanguages = languages > 1 ? budget.language / Math.log(languages) : null;
     return [
-      {
-        layer,
-        ...budget,
-        languages,
-        families,
-        ofLanguages: languages > 1 ? budget.language / Math.log(languages) : null,
-      },
+      { layer, ...budget, languages, families: new Set(family).size, ofLanguages, ...estimateColumns(estimates?.[l]) },
     ];
   });
-  const names = [
-    'layer',
-    'total',
-    'unused',
-    'shared',
-    'language',
-    'family',
-    'withinFamily',
-    'languages',
-    'families',
-  ] as const;
-  return table(Object.fromEntries([...names, 'ofLanguages' as const].map(name => [name, rows.map(row => row[name])])));
+  return table(Object.fromEntries(NAMES.map(name => [name, rows.map(row => row[name])])));
 }
 
+function estimateColumns(of: Estimate | undefined) {
+  const known = of !== undefined && Number.isFinite(of.estimate);
+  return {
+    estimate: known ? of.estimate : null,
+    se: of?.se ?? null,
+    low: of?.low ?? null,
+    high: of?.high ?? null,
+    nullMean: of?.nullMean ?? null,
+    excess: of?.excess ?? null,
+    p: of?.pFamily ?? of?.p ?? null,
+  };
+}
+const NAMES = [
+  'layer',
+  'total',
+  'unused',
+  'shared',
+  'language',
+  'family',
+  'withinFamily',
+  'languages',
+  'families',
+  'ofLanguages',
+  'estimate',
+  'se',
+  'low',
+  'high',
+  'nullMean',
+  'excess',
+  'p',
+] as const;
 function mean(rows: Float64Array[]): Float64Array {
   const sum = new Float64Array(rows[0].length);
   for (const q of rows) for (let e = 0; e < q.length; e++) sum[e] += q[e] / rows.length;

@@ -39,23 +39,26 @@ export interface Permuted {
   pFamily: number;
 }
 
-/** Null mean and p of every component; `draws[c]` are the null values of component c. */
+/** Null mean and p of every component; `draws[c]` are the null values of component c. Values that are NaN are passed over. */
 export function permutationTest(observed: ArrayLike<number>, draws: Float64Array[]): Permuted[] {
   const count = draws[0]?.length ?? 0;
   const scaled = draws.map((values, c) => {
-    const mean = average(values);
-    const sd = Math.sqrt(average(values.map(value => (value - mean) ** 2)));
-    const score = (value: number) => (sd > TIE ? (value - mean) / sd : Math.sign(Math.round((value - mean) / TIE)));
-    return { mean, observed: score(observed[c]), values: values.map(score) };
+    const finite = values.filter(Number.isFinite);
+    const mean = average(finite);
+    const sd = Math.sqrt(average(finite.map(value => (value - mean) ** 2)));
+    // a constant null is left only by a value beyond rounding
+    const scale = sd > TIE ? sd : TIE;
+    return { mean, observed: (observed[c] - mean) / scale, values: values.map(value => (value - mean) / scale) };
   });
   const largest = new Float64Array(count).fill(Number.NEGATIVE_INFINITY);
   for (const { values } of scaled) {
     for (let i = 0; i < count; i++) if (values[i] > largest[i]) largest[i] = values[i];
   }
+  const reached = (values: Float64Array, at: number) => values.filter(value => value >= at).length;
   return scaled.map(({ mean, observed: score }, c) => ({
     mean,
-    p: (1 + draws[c].filter(value => value >= observed[c] - TIE).length) / (1 + count),
-    pFamily: (1 + largest.filter(value => value >= score - 1e-9).length) / (1 + count),
+    p: (1 + reached(draws[c], observed[c] - TIE)) / (1 + count),
+    pFamily: (1 + reached(largest, score - 1e-9)) / (1 + count),
   }));
 }
 

@@ -101,20 +101,31 @@ export function usageTable(rows: UsageRow[]): ColumnTable {
   return table(Object.fromEntries(names.map(name => [name, rows.map(row => row[name])])));
 }
 
+const grouped = new WeakMap<ColumnTable, Map<string, Map<number, Map<string, Float64Array | null>>>>();
+
 /** The rows q(e) of one layer, by group, in table order; null for a group without counted tokens. */
 export function shareRows(
   usage: ColumnTable,
   layer: number,
   column: 'share' | 'tokenShare' = 'share',
 ): Map<string, Float64Array | null> {
-  const rows = new Map<string, number[]>();
-  const empty = new Set<string>();
-  for (const row of usage.objects() as UsageRow[]) {
-    if (row.layer !== layer) continue;
-    if (!rows.has(row.group)) rows.set(row.group, []);
-    const value = row[column];
-    if (value === null) empty.add(row.group);
-    else rows.get(row.group)?.push(value);
+  const kept = grouped.get(usage) ?? new Map<string, Map<number, Map<string, Float64Array | null>>>();
+  grouped.set(usage, kept);
+  const layers = kept.get(column) ?? rowsByLayer(usage, column);
+  kept.set(column, layers);
+  return layers.get(layer) ?? new Map();
+}
+
+function rowsByLayer(usage: ColumnTable, column: string): Map<number, Map<string, Float64Array | null>> {
+  const [layer, group, value] = ['layer', 'group', column].map(name => usage.array(name) as ArrayLike<unknown>);
+  const lists = new Map<number, Map<string, (number | null)[]>>();
+  for (let i = 0; i < value.length; i++) {
+    const groups = lists.get(layer[i] as number) ?? new Map<string, (number | null)[]>();
+    lists.set(layer[i] as number, groups);
+    const list = groups.get(group[i] as string);
+    if (list) list.push(value[i] as number | null);
+    else groups.set(group[i] as string, [value[i] as number | null]);
   }
-  return new Map([...rows].map(([group, values]) => [group, empty.has(group) ? null : Float64Array.from(values)]));
+  const row = (values: (number | null)[]) => (values.includes(null) ? null : Float64Array.from(values as number[]));
+  return new Map([...lists].map(([l, groups]) => [l, new Map([...groups].map(([name, list]) => [name, row(list)]))]));
 }
