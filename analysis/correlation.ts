@@ -1,10 +1,11 @@
 // Does a language that routes unlike the pivot also score unlike it? Per layer the correlation over languages of a score with a
 // divergence: Pearson, Spearman (ranks), and both with covariates such as log training bytes or fertility regressed out of
-// both sides. Languages are the sample, so they are what is drawn: basic bootstrap on Fisher's scale z = atanh r.
+// both sides. Languages are the sample, so they are what is drawn. Interval of Pearson: basic bootstrap on Fisher's scale
+// z = atanh r; of Spearman: percentiles, because resampled ranks are often in perfect order, where z has no end.
 // Null: scores dealt out to languages at random; over layers the largest |r| counts (family-wise).
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
-import { basicInterval } from './bootstrap.ts';
+import { basicInterval, quantile } from './bootstrap.ts';
 import { basisOf, dot, rest, restLength } from './regress.ts';
 import { shuffle } from './shuffle.ts';
 
@@ -86,12 +87,12 @@ export function correlation(
       x.length < FEWEST_LANGUAGES + covariates.length ? Number.NaN : correlationOf(x, y, method, z),
     );
     const reached = reachedBy(observed, layers, method, draws, random);
-    return layers.map(({ layer, x, y, z }, i) => {
+    return layers.map(({ layer, x }, i) => {
       const shared = { layer, method, languages: x.length, covariates: covariates.length };
       if (Number.isNaN(observed[i])) return { ...shared, r: null, low: null, high: null, p: null, familyWise: null };
       const p = (1 + reached.alone[i]) / (1 + draws);
       const familyWise = (1 + reached.any[i]) / (1 + draws);
-      return { ...shared, r: observed[i], ...interval(observed[i], x, y, z, method, draws, random), p, familyWise };
+      return { ...shared, r: observed[i], ...interval(observed[i], layers[i], method, draws, random), p, familyWise };
     });
   });
   const names = ['layer', 'method', 'languages', 'covariates', 'r', 'low', 'high', 'p', 'familyWise'] as const;
@@ -172,12 +173,10 @@ function reachedBy(observed: number[], layers: Sample[], method: Method, draws: 
   return { alone, any };
 }
 
-/** Basic interval of atanh r over resampled languages, back on the scale of r. */
+/** 95 % interval over resampled languages; draws with too few different languages to correlate are passed over. */
 function interval(
   r: number,
-  x: number[],
-  y: number[],
-  z: number[][],
+  { x, y, z }: Sample,
   method: Method,
   draws: number,
   random: () => number,
@@ -185,9 +184,14 @@ function interval(
   const values = Float64Array.from({ length: draws }, () => {
     const chosen = x.map(() => Math.floor(random() * x.length));
     const take = (list: number[]) => chosen.map(i => list[i]);
-    return fisher(correlationOf(take(x), take(y), method, z.map(take)));
+    if (new Set(chosen).size < 3 + z.length) return Number.NaN;
+    return correlationOf(take(x), take(y), method, z.map(take));
   });
-  const { low, high } = basicInterval(fisher(r), values);
+  if (method === 'spearman') {
+    const ascending = values.filter(Number.isFinite).sort();
+    return { low: quantile(ascending, 0.025), high: quantile(ascending, 0.975) };
+  }
+  const { low, high } = basicInterval(fisher(r), values.map(fisher));
   return { low: Math.tanh(low), high: Math.tanh(high) };
 }
 
