@@ -7,6 +7,7 @@ import {
   familiesOption,
   jsonOption,
   languagesOption,
+  layerNumbers,
   memoryOption,
   memorySize,
   namesOf,
@@ -25,6 +26,7 @@ import {
 export const VERBS: (() => Command)[] = [
   train,
   analyzeRouting,
+  trace,
   intervene,
   evaluate,
   generate,
@@ -68,6 +70,8 @@ function analyzeRouting(): Command {
     .option('--out <dir>', 'where to write (default: RUN/routing)')
     .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
     .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
+    .option('--softmax', "record the mean of the router's full softmax too")
+    .option('--no-control', 'do not record the same model with an untrained router, to compare with')
     .option('--png', 'draw each picture as PNG too')
     .option('--trace <dir>', 'analyse a trace folder that exists already instead of running a model')
     .addOption(languagesOption())
@@ -77,6 +81,35 @@ function analyzeRouting(): Command {
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  moe analyze-routing runs/50lang-quick --out /tmp/routing')
     .action(async (run, options) => (await import('./analyze-routing.ts')).analyzeRouting(run, options));
+}
+
+function trace(): Command {
+  return new Command('trace')
+    .summary('write down where every token of a text goes')
+    .description("Writes a trace folder: every token's experts in a model, or what another program recorded of them.")
+    .argument('[path]', 'run or checkpoint; with --import, the file or folder to read')
+    .requiredOption('--out <dir>', 'folder to make')
+    .option('--model <dir>', 'run or checkpoint; with --import, the model that ran')
+    .option('--text <what>', 'builtin, or JSONL or Parquet (default: its held-out text)')
+    .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
+    .option('--routing <mode>', "free, forced or hinted (default: the model's)")
+    .option('--softmax', "record the mean of the router's full softmax too")
+    .option('--untrained-router <seed>', 'draw every router anew, N(0, 0.02), as a control', wholeNumber)
+    .addOption(new Option('--import <format>', 'read files of').choices(['megatron', 'vllm', 'sglang', 'olmoe']))
+    .option('--documents <file>', 'with --import: JSONL with the language of each text')
+    .option('--experts <n>', 'with --import: experts of a layer', positiveWhole)
+    .option('--choices <k>', 'with --import: experts of a token', positiveWhole)
+    .option('--layers <numbers>', 'with --import: the layers with experts, 1-47', layerNumbers)
+    .addOption(languagesOption())
+    .addOption(memoryOption())
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  moe trace runs/50lang-quick --out traced --softmax\n  moe trace --model DIR --text texts.jsonl --families configs/50lang.yaml --out traced\n  moe trace --import vllm out.jsonl --documents texts.jsonl --experts 64 --out traced',
+    )
+    .action(async (path, options) => (await import('./trace.ts')).trace(path, options));
 }
 
 function intervene(): Command {
@@ -153,7 +186,7 @@ function intervene(): Command {
       )
       .option('--groups <n>', 'number of families (default: by silhouette)', positiveWhole)
       .option('--layers <which>', 'all, early, middle, late, or numbers: 4,6-8', 'all')
-      .option('--draws <n>', 'bootstrap draws and permutations', positiveWhole, 1000)
+      .option('--draws <n>', 'permutations, and bootstrap draws up to 200', positiveWhole, 1000)
       .option('--seed <n>', 'seed of both', wholeNumber, 0)
       .addOption(jsonOption())
       .addHelpText('after', '\nExample:\n  moe intervene regroup runs/50lang-quick/routing --out learned.yaml')
