@@ -57,6 +57,8 @@ export interface TraceHeader {
   normalised: boolean;
   /** Seed by which every router was drawn anew before the recording; absent: routers as they were trained. */
   untrainedRouter?: number;
+  /** The program that recorded it did not say its gates: shares are equal, and slots need not be in the order of scores. */
+  gates?: 'absent';
   /** Name of each expert's family (or language), by expert id. */
   expertNames: string[];
   languages: TraceLanguage[];

@@ -89,6 +89,21 @@ export function signed(text: string): number {
   return value;
 }
 
+/** Numbers of layers: `4,6-8`. */
+export function layerNumbers(text: string): number[] {
+  const all = text.split(',').flatMap(part => {
+    const [from, to = from] =
+      /^(\d+)(?:-(\d+))?$/
+        .exec(part.trim())
+        ?.slice(1)
+        .map(n => n && Number(n)) ?? [];
+    if (typeof from !== 'number' || typeof to !== 'number' || to < from)
+      throw new InvalidArgumentError('give numbers and ranges with commas between them, for example 4,6-8.');
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  });
+  return [...new Set(all)];
+}
+
 /** Whole numbers with commas between them. */
 export function sizes(text: string): number[] {
   const all = text.split(',').map(Number);
