@@ -1,16 +1,18 @@
-// Where everything in the flow picture stands: languages in rows by family, experts of each layer in a column, ribbons between.
-// d3-sankey sizes and stacks; the rows of each column are spread here, because languages need room for their names. Pixels.
+// Where everything in the flow picture stands: languages in rows by family, stops of each layer in a column, ribbons between.
+// d3-sankey sizes and stacks; the rows of each column are spread here, because languages need room for their names. Pixels
+// from the top of the picture's own room.
 import { sankey } from 'd3-sankey';
 import type { TraceLanguage } from '../../routing/trace.ts';
 import type { Ribbon } from './ribbons.ts';
 import { apart } from './svg.ts';
 
 export const WIDTH = 1200;
-export const TOP = 132;
+export const TOP = 44;
 export const FIRST_X = 286;
 export const LAST_X = WIDTH - 196;
 const LEAST_PITCH = 16.5;
 const LEAST_HEIGHT = 560;
+const LEAST_MASS = 300;
 const FAMILY_GAP = 11;
 const LABEL_GAP = 31;
 
@@ -52,8 +54,8 @@ export function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: nu
     target: `${r.stage + 1} ${r.target}`,
     ribbon: r,
   }));
-  const experts = orders.flatMap((order, i) => order.map(e => `${i + 1} ${e}`));
-  const used = [...new Set([...links.map(link => link.source), ...experts])];
+  const stops = orders.flatMap((order, i) => order.map(stop => `${i + 1} ${stop}`));
+  const used = [...new Set([...links.map(link => link.source), ...stops])];
   const nodes: Node[] = used.map(id => ({ id, column: Number(id.split(' ')[0]), row: Number(id.split(' ')[1]) }));
   nodes.sort((a, b) => a.column - b.column || rank(a.column, a.row) - rank(b.column, b.row));
   const plan = sankey<Node, (typeof links)[number]>()
@@ -78,7 +80,7 @@ export function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: nu
   return { nodes: boxes as Box[], ribbons: placed as Placed[] };
 }
 
-/** Moves the boxes of a column apart: languages to their label rows, experts evenly over the same height. */
+/** Moves the boxes of a column apart: languages to their label rows, stops evenly over the same height. */
 function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: number): void {
   const tops = rowTops(languages);
   const total = columnHeight(languages);
@@ -86,7 +88,7 @@ function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: numbe
     const mine = boxes.filter(box => box.column === column);
     const mass = mine.reduce((sum, box) => sum + box.y1 - box.y0, 0);
     const gap = mine.length > 1 ? (total - mass) / (mine.length - 1) : 0;
-    let y = TOP;
+    let y = mine.length > 1 ? TOP : TOP + (total - mass) / 2;
     for (const box of mine) {
       const height = box.y1 - box.y0;
       box.y0 = column === 0 ? tops[box.row] + (pitchOf(languages) - height) / 2 : y;
@@ -100,7 +102,8 @@ function spread(boxes: (Node & Box)[], languages: TraceLanguage[], layers: numbe
 /** Height of a language's row; few languages spread over the least height, so that expert labels find room. */
 export const pitchOf = (languages: TraceLanguage[]): number => Math.max(LEAST_PITCH, LEAST_HEIGHT / languages.length);
 /** Height of a language's mass inside its row. */
-export const massOf = (languages: TraceLanguage[]): number => Math.min(pitchOf(languages) - 2.5, 30);
+export const massOf = (languages: TraceLanguage[]): number =>
+  Math.min(pitchOf(languages) - 2.5, Math.max(30, LEAST_MASS / languages.length));
 
 export function rowTops(languages: TraceLanguage[]): number[] {
   let y = TOP;
@@ -113,7 +116,7 @@ export function rowTops(languages: TraceLanguage[]): number[] {
 export const columnHeight = (languages: TraceLanguage[]): number =>
   rowTops(languages).at(-1)! + pitchOf(languages) - TOP;
 
-/** Middle of each expert's label: at its box, but never on the neighbour's. */
+/** Middle of each stop's label: at its box, but never on the neighbour's. */
 export function labelPlaces(boxes: Box[]): Map<string, number> {
   const places = new Map<string, number>();
   for (const column of new Set(boxes.map(box => box.node.column))) {

@@ -94,7 +94,7 @@ const ITERATIONS = 200;
 
 /**
  * First axis of correspondence analysis of a table of masses: one coordinate per row, found by reciprocal averaging without
- * the trivial axis; 0 for rows without mass. Its sign is the one that keeps the given order best.
+ * the trivial axis; 0 for rows without mass. It runs as the columns do: rows with their mass in the first ones come first.
  */
 export function correspondenceAxis(rows: ArrayLike<number>[]): number[] {
   const mass = rows.map(row => Array.from(row).reduce((a, b) => a + b, 0));
@@ -111,8 +111,23 @@ export function correspondenceAxis(rows: ArrayLike<number>[]): number[] {
     score = moved;
     if (!(change > 1e-10)) break;
   }
-  const along = score.reduce((sum, value, i) => sum + value * (i - (rows.length - 1) / 2), 0);
-  return along < 0 ? score.map(value => -value) : score;
+  return orient(
+    score,
+    rows.map((row, i) => centreOf(row) ?? i),
+  );
+}
+
+/** Mean column of a row; null without mass. */
+function centreOf(row: ArrayLike<number>): number | null {
+  const mass = Array.from(row).reduce((a, b) => a + b, 0);
+  return mass > 0 ? Array.from(row).reduce((sum, m, j) => sum + m * j, 0) / mass : null;
+}
+
+/** Scores or their negatives, whichever grow with `along`. */
+function orient(scores: number[], along: number[]): number[] {
+  const middle = along.reduce((a, b) => a + b, 0) / along.length;
+  const agreement = scores.reduce((sum, value, i) => sum + value * (along[i] - middle), 0);
+  return agreement < 0 ? scores.map(value => -value) : scores;
 }
 
 /** Weighted mean 0 and weighted variance 1; all 0 where there is no variance. */
@@ -131,11 +146,15 @@ export function languageOrder(usage: ColumnTable, header: TraceHeader): TraceLan
   const late = header.moeLayers.slice(-Math.ceil(header.moeLayers.length / 4));
   const layers = grid(usage, 'share', header.numExperts);
   const profile = ({ code }: TraceLanguage) => late.flatMap(l => [...(layers.get(l)?.get(code) ?? [])]);
+  // over all layers, so that lines to experts that stand in one order cross as little as they can
+  const centre = ({ code }: TraceLanguage) =>
+    header.moeLayers.reduce((sum, l) => sum + (centreOf(layers.get(l)?.get(code) ?? []) ?? 0), 0);
   return familiesOf(header).flatMap(family => {
     const members = header.languages.filter(language => language.family === family);
     const rows = members.map(profile);
     const full = members.filter((_, i) => rows[i].length === late.length * header.numExperts);
-    const axis = correspondenceAxis(full.map(language => rows[members.indexOf(language)]));
+    const own = full.map(language => rows[members.indexOf(language)]);
+    const axis = orient(correspondenceAxis(own), full.map(centre));
     const place = new Map(full.map((language, i) => [language, axis[i]]));
     const rest = members.filter(language => !place.has(language));
     return [...full.sort((a, b) => place.get(a)! - place.get(b)!), ...rest];

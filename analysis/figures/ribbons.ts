@@ -1,10 +1,10 @@
 // The ribbons of the flow picture as numbers: what flows from where to where, before anything is drawn.
-// Stage 0: each language into the experts of the first drawn layer; stage i: each family from layer to layer. A stage sums to 1.
-import { from } from 'arquero';
+// Stage 0: each language into the stops of the first drawn layer; stage i: each family from layer to layer. A stage sums to 1.
+import { type ColumnTable, from } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
-import type { FlowRow } from '../flow.ts';
 import { familiesOf } from '../table.ts';
 import { barycentreOrder } from './order.ts';
+import type { Stops } from './stops.ts';
 
 /** A ribbon with this share of its language or family is never merged. */
 export const KEPT_OF_GROUP = 0.1;
@@ -19,48 +19,82 @@ export interface Ribbon {
   value: number;
   own: boolean;
 }
-/** Unmerged ribbons: stage 0 per language and expert, later stages per family and pair of experts. Each stage sums to 1. */
+
+/**
+ * Unmerged ribbons: stage 0 per language and stop, later stages per family and pair of stops. Each stage sums to 1.
+ * `first` holds the gate shares of the first drawn layer by language code, `flows` is the M13 table by language.
+ */
 export function ribbonsOf(
   languages: TraceLanguage[],
   first: Map<string, Float64Array | null>,
-  flows: FlowRow[],
+  flows: ColumnTable,
   layers: number[],
+  stops: Stops,
   header: TraceHeader,
 ): Ribbon[] {
   const families = familiesOf(header);
-  const familyOf = new Map(languages.map(l => [l.code, families.indexOf(l.family)]));
-  const owned = new Set(languages.map(l => `${families.indexOf(l.family)} ${l.expert}`));
   const n = languages.filter(l => first.get(l.code)).length;
-  const ribbons: Ribbon[] = languages.flatMap((language, source) => {
-    const q = first.get(language.code);
+  const S = stops.stops.length;
+  const into = stops.of.get(layers[0])!;
+  const entering = languages.flatMap((language, source) => {
+    const mass = new Float64Array(S);
+    for (const [e, share] of first.get(language.code)?.entries() ?? []) mass[into[e]] += share / n;
     const family = families.indexOf(language.family);
-    return Array.from(q ?? [], (share, target): Ribbon => {
-      return { stage: 0, source, target, family, value: share / n, own: target === language.expert };
+    return Array.from(mass, (value, target): Ribbon => {
+      return { stage: 0, source, target, family, value, own: stops.owns(target, language) };
     });
   });
-  const later = new Map<string, Ribbon>();
-  for (const { from, source, target, group, flow } of flows) {
-    const family = familyOf.get(group) ?? 0;
-    const stage = layers.indexOf(from) + 1;
-    const key = `${stage} ${source} ${target} ${family}`;
-    const ribbon = later.get(key) ?? { stage, source, target, family, value: 0, own: owned.has(`${family} ${target}`) };
-    later.set(key, { ...ribbon, value: ribbon.value + flow / n });
-  }
-  return [...ribbons, ...later.values()].filter(ribbon => ribbon.value > 0);
+  const owned = families.map(family => {
+    const members = languages.filter(language => language.family === family);
+    return stops.stops.map((_, stop) => members.some(language => stops.owns(stop, language)));
+  });
+  const later = stageMasses(flows, layers, stops, header).flatMap((mass, i) =>
+    Array.from(mass, (value, cell): Ribbon => {
+      const [family, source, target] = [Math.floor(cell / (S * S)), Math.floor(cell / S) % S, cell % S];
+      return { stage: i + 1, source, target, family, value: value / n, own: owned[family][target] };
+    }),
+  );
+  return [...entering, ...later].filter(ribbon => ribbon.value > 0);
 }
 
-export function expertOrders(
-  all: Ribbon[],
-  rows: number,
-  E: number,
-  layers: number,
-  order: 'barycentre' | 'fixed',
-): number[][] {
-  const links = Array.from({ length: layers }, (_, stage) =>
-    Array.from({ length: stage === 0 ? rows : E }, () => new Array<number>(E).fill(0)),
+/** Mass per family × stop × stop of each stage after the first; each language weighs 1. */
+function stageMasses(flows: ColumnTable, layers: number[], { stops, of }: Stops, header: TraceHeader): Float64Array[] {
+  const families = familiesOf(header);
+  const S = stops.length;
+  const familyOf = new Map(header.languages.map(l => [l.code, families.indexOf(l.family)]));
+  const masses = layers.slice(1).map(() => new Float64Array(families.length * S * S));
+  const [start, end, group, source, target, flow] = ['from', 'to', 'group', 'source', 'target', 'flow'].map(
+    name => flows.array(name) as ArrayLike<unknown>,
+  );
+  for (let i = 0; i < flows.numRows(); i++) {
+    const stage = layers.indexOf(start[i] as number);
+    const family = familyOf.get(group[i] as string);
+    if (stage < 0 || layers[stage + 1] !== end[i] || family === undefined) continue;
+    const a = of.get(layers[stage])![source[i] as number];
+    const b = of.get(layers[stage + 1])![target[i] as number];
+    masses[stage][(family * S + a) * S + b] += flow[i] as number;
+  }
+  return masses;
+}
+
+export type Order = 'barycentre' | 'entropic' | 'fixed';
+
+/** Order of the stops of each layer, top to bottom: fewest crossings, specialist to universal, or as they are numbered. */
+export function stopOrders(all: Ribbon[], rows: number, layers: number[], stops: Stops, order: Order): number[][] {
+  const S = stops.stops.length;
+  const numbered = layers.map(() => Array.from({ length: S }, (_, s) => s));
+  if (order === 'fixed') return numbered;
+  if (order === 'entropic') {
+    return layers.map((layer, i) => {
+      const u = stops.universality.get(layer);
+      return u ? numbered[i].sort((a, b) => u[a] - u[b] || a - b) : numbered[i];
+    });
+  }
+  const links = layers.map((_, stage) =>
+    Array.from({ length: stage === 0 ? rows : S }, () => new Array<number>(S).fill(0)),
   );
   for (const { stage, source, target, value } of all) links[stage][source][target] += value;
-  return order === 'fixed' ? links.map(link => link[0].map((_, e) => e)) : barycentreOrder(links);
+  return barycentreOrder(links);
 }
 
 /** Merges what is under `cut` of the layer and under a tenth of its group into grey; says how much that is per stage. */
@@ -86,13 +120,19 @@ export function mergeSmall(all: Ribbon[], cut: number, rows: number): { ribbons:
 }
 
 /** All ribbons before merging, for reading the picture's numbers. */
-export function csvOf(all: Ribbon[], languages: TraceLanguage[], layers: number[], header: TraceHeader): string {
+export function csvOf(
+  all: Ribbon[],
+  languages: TraceLanguage[],
+  layers: number[],
+  { stops }: Stops,
+  header: TraceHeader,
+): string {
   const families = familiesOf(header);
   const rows = all.map(r => ({
     from: r.stage === 0 ? 'language' : `layer ${layers[r.stage - 1]}`,
-    source: r.stage === 0 ? languages[r.source].code : header.expertNames[r.source],
+    source: r.stage === 0 ? languages[r.source].code : stops[r.source].name,
     to: `layer ${layers[r.stage]}`,
-    target: header.expertNames[r.target],
+    target: stops[r.target].name,
     family: families[r.family],
     flow: r.value,
   }));

@@ -136,7 +136,15 @@ function universalityOf(header: TraceHeader, q: Shares): ColumnTable {
       const dead = load === 0;
       const universality = dead ? null : entropy / Math.log(present.length);
       const named = { family: dead ? null : families[lifts.indexOf(lift)], lift: dead ? null : lift };
-      return { layer, expert, universality, load, overlap: dead ? null : 0.5, score: dead ? null : 1, ...named };
+      return {
+        layer,
+        expert,
+        universality,
+        load: header.expertsPerToken * load,
+        overlap: dead ? null : 0.5,
+        score: dead ? null : 1,
+        ...named,
+      };
     }),
   );
   return tableOf(rows, ['layer', 'expert', 'universality', 'load', 'overlap', 'score', 'family', 'lift']);
