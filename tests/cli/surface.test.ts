@@ -40,12 +40,93 @@ test('verbs, arguments, options and defaults', () => {
       --out <dir>
       --tokens <n> = 1000
       --routing <mode>
+      --softmax
+      --no-control
       --png
       --trace <dir>
       --families <file>
       --memory <size>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
       --threads <n>
+      --json
+    trace [path]
+      --out <dir> required
+      --model <dir>
+      --text <what>
+      --tokens <n> = 2000
+      --routing <mode>
+      --softmax
+      --untrained-router <seed>
+      --import <format> (megatron vllm sglang olmoe)
+      --documents <file>
+      --experts <n>
+      --choices <k>
+      --layers <numbers>
+      --families <file>
+      --memory <size>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    intervene
+    intervene steer [run]
+      --targets <which> = "families"
+      --experts <which> = "difference"
+      --count <n> = 1
+      --layers <which> = "all"
+      --on <which>
+      --how <act> = "soft"
+      --strength <b>
+      --keep <n>
+      --threshold <s>
+      --draws <n> = 20
+      --seed <n> = 0
+      --tokens <n> = 1000
+      --routing <mode>
+      --out <dir>
+      --families <file>
+      --memory <size>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    intervene ablate [run]
+      --targets <which> = "families"
+      --experts <which> = "difference"
+      --count <n> = 1
+      --layers <which> = "all"
+      --on <which>
+      --how <act> = "mask"
+      --strength <b>
+      --keep <n>
+      --threshold <s>
+      --draws <n> = 20
+      --seed <n> = 0
+      --tokens <n> = 1000
+      --routing <mode>
+      --out <dir>
+      --families <file>
+      --memory <size>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    intervene prune [run]
+      --out <dir> required
+      --share <s> = 0.5
+      --by <score> = "importance" (importance top1 balanced vanilla output)
+      --budget <kind> = "layer" (layer global)
+      --least <n>
+      --targets <which>
+      --tokens <n> = 1000
+      --families <file>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
+      --json
+    intervene regroup <trace>
+      --out <file> required
+      --how <method> = "average" (average balanced)
+      --groups <n>
+      --layers <which> = "all"
+      --draws <n> = 1000
+      --seed <n> = 0
       --json
     eval [run]
       --split <name> = "test"
