@@ -1,7 +1,6 @@
 // Axes of all figures: a value axis with grid lines on the left or below, and the axis of MoE layers, which are places in
 // a row and not a measure: dense layers between them have no router and take no room.
 import { scaleLinear } from 'd3-scale';
-import { SMALL } from './frame.ts';
 import { FAINT, line, type Mark, text } from './svg.ts';
 
 export const GRID = '#DDDDDD';
@@ -50,19 +49,26 @@ export function layerPlace(plot: Plot, count: number): (i: number) => number {
   return i => plot.left + (i + 0.5) * pitch;
 }
 
+/** The same for lines, which reach from edge to edge, 8 px inside. */
+export function linePlace(plot: Plot, count: number): (i: number) => number {
+  const step = (plot.right - plot.left - 16) / Math.max(count - 1, 1);
+  return count === 1 ? layerPlace(plot, 1) : i => plot.left + 8 + i * step;
+}
+
 /** Layer numbers below the plot, as many as fit, the first and the last among them. */
-export function layerAxis(root: Mark, plot: Plot, layers: number[], title = 'MoE layer'): void {
-  const x = layerPlace(plot, layers.length);
+export function layerAxis(
+  root: Mark,
+  plot: Plot,
+  layers: number[],
+  title = 'MoE layer',
+  x = layerPlace(plot, layers.length),
+): void {
   const pitch = (plot.right - plot.left) / Math.max(layers.length, 1);
   const room = 10 + 6.5 * `${layers.at(-1) ?? ''}`.length;
   for (const i of labelled(layers.length, Math.ceil(room / pitch))) {
     text(root, x(i), plot.bottom + 14, `${layers[i]}`, { anchor: 'middle' });
   }
-  text(root, (plot.left + plot.right) / 2, plot.bottom + 30, title, {
-    anchor: 'middle',
-    fill: FAINT,
-    size: SMALL + 0.5,
-  });
+  text(root, (plot.left + plot.right) / 2, plot.bottom + 30, title, { anchor: 'middle', fill: FAINT });
 }
 
 /** Every `step`-th place of `count` from the first, and the last one, which pushes out a neighbour nearer than a step. */

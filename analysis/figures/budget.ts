@@ -61,7 +61,7 @@ export function budget(table: ColumnTable, source: Provenance, options: BudgetOp
   const rows = table.objects() as Row[];
   const hasInterval = rows.some(row => row.low != null);
   const words = {
-    title: titleOf(rows, options),
+    title: titleOf(rows, source, options),
     reading: readingOf(rows),
     caption: captionOf(source, options, hasInterval, cut(rows, source)),
   };
@@ -82,12 +82,12 @@ export function budget(table: ColumnTable, source: Provenance, options: BudgetOp
 /** Corrected language information where it is known, in nats. */
 const value = (row: Row): number => Math.max(row.estimate ?? row.language, 0);
 
-function titleOf(rows: Row[], { verdict }: BudgetOptions): string {
+function titleOf(rows: Row[], { header }: Provenance, { verdict }: BudgetOptions): string {
   if (rows.length === 0) return 'Routing budget: nothing was counted';
   if (rows[0].languages < 2) return 'Routing budget of one language: no other to tell it from';
   const layers = rows.map(row => row.layer);
   const shares = rows.map(row => value(row) / row.total);
-  const said = `anguage decides ${byDepth(layers, shares, percent, ' of routing')}`;
+  const said = `anguage decides ${byDepth(header, layers, shares, percent, ' of routing')}`;
   return verdict ? `${verdict[0].toUpperCase()}${verdict.slice(1)}: l${said}` : `L${said}`;
 }
 

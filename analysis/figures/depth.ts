@@ -1,23 +1,6 @@
-// Depth in words: layers in bands that are fixed in advance. Early is the first quarter, late the last, middle the half
-// between them; models with fewer than eight MoE layers are cut in thirds, fewer than three not at all.
-
-export interface DepthBand {
-  name: 'early' | 'midway' | 'late';
-  /** Places in the list of layers. */
-  places: number[];
-}
-
-/** The bands of `count` layers; empty where depth cannot be told. */
-export function depthBands(count: number): DepthBand[] {
-  if (count < 3) return [];
-  const edge = Math.max(1, Math.round(count / (count < 8 ? 3 : 4)));
-  const places = Array.from({ length: count }, (_, i) => i);
-  return [
-    { name: 'early', places: places.slice(0, edge) },
-    { name: 'midway', places: places.slice(edge, count - edge) },
-    { name: 'late', places: places.slice(count - edge) },
-  ];
-}
+// Depth in words: means over the early, middle and late layers of bands.ts, or layer by layer where depth cannot be told.
+import type { TraceHeader } from '../../routing/trace.ts';
+import { bandsOf, noDepth } from '../bands.ts';
 
 /** Mean over the values that are there; null where none is. */
 export function meanOf(values: (number | null | undefined)[]): number | null {
@@ -25,18 +8,36 @@ export function meanOf(values: (number | null | undefined)[]): number | null {
   return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
 }
 
-/** “2 % of routing early, 1 % midway, 14 % late”, the first with `of`; under three layers “… in layer 22, … in layer 23”. */
+/**
+ * “2 % of routing early, 1 % midway, 14 % late”, the first with `of`; models that route only in part of their depth tell
+ * their first and last layer. `values` by place in `layers`.
+ */
 export function byDepth(
+  header: TraceHeader,
   layers: number[],
   values: (number | null)[],
   words: (value: number) => string,
   of = '',
 ): string {
-  const bands = depthBands(layers.length).map(({ name, places }) => ({
-    where: name as string,
-    value: meanOf(places.map(i => values[i])),
-  }));
-  const each = layers.map((layer, i) => ({ where: `in layer ${layer}`, value: values[i] }));
-  const known = (bands.length > 0 ? bands : each).filter(({ value }) => value !== null);
-  return known.map(({ where, value }, i) => `${words(value!)}${i === 0 ? of : ''} ${where}`).join(', ');
+  const known = stages(header, layers).flatMap(({ where, places }) => {
+    const value = meanOf(places.map(i => values[i]));
+    return value === null ? [] : [{ where, value }];
+  });
+  return known.map(({ where, value }, i) => `${words(value)}${i === 0 ? of : ''} ${where}`).join(', ');
+}
+
+function stages(header: TraceHeader, layers: number[]): { where: string; places: number[] }[] {
+  if (layers.length >= 3 && noDepth(header) === null) {
+    const { early, middle, late } = bandsOf(layers.length);
+    const names = { early, midway: middle, late };
+    return Object.entries(names).map(([where, places]) => ({ where, places }));
+  }
+  const ends = [...new Set([0, layers.length - 1])].filter(i => i >= 0);
+  return ends.map(i => ({ where: `in layer ${layers[i]}`, places: [i] }));
+}
+
+/** Mean over the late layers, or the last layer's value where depth cannot be told; null where there is none. */
+export function lateOf(header: TraceHeader, layers: number[], values: (number | null)[]): number | null {
+  const last = stages(header, layers).at(-1);
+  return last === undefined ? null : meanOf(last.places.map(i => values[i]));
 }

@@ -54,9 +54,14 @@ export function emptyFrame(words: Words, why: string): Frame {
   return sheet;
 }
 
-/** Caption: view, n, run; then how the intervals were made, or that there are none; then what was left out. */
-export function captionOf(source: Provenance, options: FigureOptions, hasInterval: boolean, cut = ''): string {
+/** Caption: view, n, run; how the intervals were made or that there are none (null: the figure shows none); what was left out. */
+export function captionOf(source: Provenance, options: FigureOptions, hasInterval: boolean | null, cut = ''): string {
   const made = options.resampling ? `, ${options.resampling}` : '';
-  const interval = hasInterval ? `Intervals: 95 %${made}.` : 'No interval could be computed.';
-  return `${provenance(source, options.view, options.averaging)} ${interval}${cut === '' ? '' : ` ${cut}`}`;
+  const interval = hasInterval
+    ? `Intervals: 95 %${made}.`
+    : hasInterval === false
+      ? 'No interval could be computed.'
+      : '';
+  const words = [provenance(source, options.view, options.averaging), interval, cut];
+  return words.filter(part => part !== '').join(' ');
 }

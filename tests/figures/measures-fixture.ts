@@ -65,7 +65,7 @@ export function divergenceFixture(header: TraceHeader, pivot = 'en', seed = 'div
       const none = trainingBytes === 0;
       const baseline = none ? null : 0.05 + 0.004 * random();
       const shape = 0.2 + 0.55 * uShape(depthOf(i, header));
-      const distance = none ? null : code === pivot ? 0 : far * shape + 0.01 * normal(random);
+      const distance = none ? null : code === pivot ? 0 : Math.min(1, 0.9 * far * shape + 0.01 * normal(random));
       const excess = distance === null || baseline === null ? null : code === pivot ? 0 : distance - baseline;
       const around = (z: number) => (distance === null || code === pivot ? distance : distance + z * 0.012);
       const js = distance === null ? null : Math.LN2 * distance ** 2;
@@ -134,12 +134,14 @@ export function distanceFixture(header: TraceHeader, layer: number, seed = 'dist
 /** §4 of `seeds` trained runs and their controls. */
 export function spreadFixture(seeds: number, seed = 'spread'): ColumnTable {
   const random = seedrandom(seed);
-  const runs = Array.from({ length: seeds }, (_, i) => ({
-    label: seeds === 1 ? 'this model' : `seed ${i + 1}`,
+  const runs = Array.from({ length: seeds > 1 ? seeds : 0 }, (_, i) => ({
+    label: `seed ${i + 1}`,
     scale: 1,
+    kind: 'seed',
   }));
   const kinds = [
-    ...runs.map(run => ({ ...run, kind: 'trained' })),
+    { label: seeds > 1 ? `mean of ${seeds} seeds` : 'this model', scale: 1, kind: 'trained' },
+    ...runs,
     { label: 'untrained router', scale: 0.12, kind: 'untrained' },
     { label: 'same token ids', scale: 0.5, kind: 'lexical' },
     { label: 'same script', scale: 0.7, kind: 'same-script' },
