@@ -3,8 +3,14 @@ import type { RoutingMode } from '../../routing/types.ts';
 import type { TokenDocument } from '../data/types.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
-import { type AggregatedLosses, aggregateLosses } from '../eval/aggregate.ts';
-import { documentLosses, type Evaluated, lossesByLanguage, sampleByLanguage } from '../eval/evaluate.ts';
+import { aggregateLosses } from '../eval/aggregate.ts';
+import {
+  type DocumentLoss,
+  documentLosses,
+  type Evaluated,
+  lossesByLanguage,
+  sampleByLanguage,
+} from '../eval/evaluate.ts';
 import { givenMode } from '../eval/modes.ts';
 import { useBackend } from './backend.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
@@ -30,10 +36,15 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   await useBackend(options.backend, options);
   const held = await openHeldOut<Evaluated>(run, openFor(options, out.say), options.families);
   const documents = sampleByLanguage(documentsOf(held, split), options.tokens);
-  const free = await losses(held, documents, 'free', out.json);
+  const eachFree = await losses(held, documents, 'free', out.json);
   const mode = modeWithIds(held);
-  const given = mode === null ? null : await losses(held, documents, mode, out.json);
+  const eachGiven = mode === null ? null : await losses(held, documents, mode, out.json);
   closeModel(held.model);
+  const bytesOf = ({ id }: TokenDocument): number => held.prepared.bytes.get(id) ?? 0;
+  const aggregated = (each: DocumentLoss[]) =>
+    aggregateLosses(lossesByLanguage(each, documents, held.map.languages, bytesOf));
+  const free = aggregated(eachFree);
+  const given = eachGiven && aggregated(eachGiven);
   out.say(
     `${held.name}, step ${held.step}: ${split} text, ${documents.length} documents, ${thousands(free.all.tokens)} tokens\n`,
   );
@@ -54,7 +65,16 @@ export async function evaluate(run: string | undefined, options: Options): Promi
   out.say(
     `\nmean over languages: ${free.all.languageMean.toFixed(4)} nats per token, ${free.all.bitsPerByteMean.toFixed(4)} bits per byte${ids}`,
   );
-  out.result({ run: held.name, step: held.step, split, free, given });
+  const byDocument = documents.map((document, i) => ({
+    id: document.id,
+    item: document.item,
+    language: held.map.languages[document.language].code,
+    tokens: eachFree[i].tokens,
+    bytes: bytesOf(document),
+    free: eachFree[i].nats,
+    given: eachGiven?.[i].nats ?? null,
+  }));
+  out.result({ run: held.name, step: held.step, split, free, given, documents: byDocument });
 }
 
 /** How ids are used when they are given: not at all by a dense model, or where languages have no experts of their own. */
@@ -64,18 +84,14 @@ function modeWithIds({ model, map }: HeldOut<Evaluated>): RoutingMode | null {
 }
 
 async function losses(
-  held: HeldOut<Evaluated>,
+  { map, model, ...held }: HeldOut<Evaluated>,
   documents: TokenDocument[],
   mode: RoutingMode,
   silent: boolean,
-): Promise<AggregatedLosses> {
-  const { map, model, prepared } = held;
+): Promise<DocumentLoss[]> {
   const progress = passProgress(silent, model.spec.num_hidden_layers);
-  const each = await documentLosses(model, documents, map.languages, {
-    ...passShape(held),
-    mode,
-    onBatch: progress.update,
-  });
+  const options = { ...passShape(held), mode, onBatch: progress.update };
+  const each = await documentLosses(model, documents, map.languages, options);
   progress.stop();
-  return aggregateLosses(lossesByLanguage(each, documents, map.languages, ({ id }) => prepared.bytes.get(id) ?? 0));
+  return each;
 }
