@@ -16,6 +16,8 @@ export type RouterInit =
   | { kind: 'zero' }
   | { kind: 'normal'; std: number }
   | { kind: 'orthogonal'; std: number }
+  /** Normal rows plus a random multiple of the common mean: each gives the mean a further N(0, bias) of logit. */
+  | { kind: 'biased'; std: number; bias: number; mean_ED: Float32Array }
   /** Normal rows without their part along the common mean, so that no expert starts as everybody's favourite. */
   | { kind: 'centred'; std: number; mean_ED: Float32Array }
   /** `mean_ED`: mean hidden state at the router's input for each expert's languages, padding left out. */
@@ -46,6 +48,7 @@ export function initRouter(init: RouterInit, numExperts: number, width: number, 
   if (init.kind === 'zero') return new Float32Array(numExperts * width);
   if (init.kind === 'normal') return normalArray(numExperts * width, init.std, normal);
   const length = init.std * Math.sqrt(width);
+  if (init.kind === 'biased') return biasedRows(init, numExperts, width, normal);
   if (init.kind === 'centred') return centredRows(init.mean_ED, numExperts, width, init.std, normal);
   if (init.kind === 'hidden-mean') return hiddenMeanRows(init.mean_ED, numExperts, width, length);
   return orthogonalRows(numExperts, width, length, normal);
@@ -86,6 +89,23 @@ function hiddenMeanRows(mean_ED: Float32Array, numExperts: number, width: number
   const rows = Float64Array.from(mean_ED, (value, i) => value - common_D[i % width]);
   for (let e = 0; e < numExperts; e++) removeDirection(rows.subarray(e * width, (e + 1) * width), common_D);
   return scaleRows(rows, width, length);
+}
+
+/** Gaussian rows, each with a Gaussian multiple of the common mean m: row·m gains N(0, bias). */
+function biasedRows(
+  { std, bias, mean_ED }: Extract<RouterInit, { kind: 'biased' }>,
+  numExperts: number,
+  width: number,
+  normal: () => number,
+): Float32Array {
+  const common_D = commonMean('biased', mean_ED, numExperts, width);
+  const rows = normalArray(numExperts * width, std, normal);
+  const square = dot(common_D, common_D);
+  for (let e = 0; e < numExperts; e++) {
+    const favour = square === 0 ? 0 : (bias * normal()) / square;
+    for (let d = 0; d < width; d++) rows[e * width + d] += favour * common_D[d];
+  }
+  return rows;
 }
 
 /** Gaussian rows at right angles to the common mean. */

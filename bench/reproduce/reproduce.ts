@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { UserError } from '../../src/errors.ts';
+import { collect } from './collect.ts';
 import { measure } from './measure.ts';
 import { finishedFile, jobsOf, readPlan, selectJobs } from './plan.ts';
 import { trainAll } from './train.ts';
@@ -39,6 +40,7 @@ export async function main(args: string[]): Promise<void> {
       });
     if (steps.includes('measure'))
       for (const { id } of jobs) if (existsSync(finishedFile(root, id))) await measure(join(root, id), say);
+    if (steps.includes('collect')) collect(jobs, root, say);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     process.stderr.write(`reproduce: ${error.message}\n`);

@@ -102,13 +102,19 @@ async function routerInit(
   sparse: ModelSpec,
   sample: () => Iterable<TokenInput>,
 ): Promise<(layer: number) => RouterInit> {
-  const { init, init_std: std } = sparse.router;
+  const { init, init_std: std, init_bias: bias } = sparse.router;
   if (init === 'zero') return () => ({ kind: 'zero' });
-  if (init !== 'hidden-mean' && init !== 'centred') return () => ({ kind: init, std });
+  if (init !== 'hidden-mean' && init !== 'centred' && !(init === 'normal' && bias > 0))
+    return () => ({ kind: init, std });
   const means = await hiddenMeans(dense, sparse, sample());
   if (means.size === 0)
-    throw new UserError(`router.init ${init} needs held-out text and there is none; add text, or use init normal.`);
-  return layer => ({ kind: init, std, mean_ED: means.get(layer)! });
+    throw new UserError(
+      `router.init ${init}${bias > 0 ? ' with init_bias' : ''} needs held-out text and there is none; add text, or use init normal.`,
+    );
+  return layer => {
+    const mean_ED = means.get(layer)!;
+    return init === 'normal' ? { kind: 'biased', std, bias, mean_ED } : { kind: init, std, mean_ED };
+  };
 }
 
 /** Mean input of each sparse layer over the tokens of each expert's languages, [E, D]; 0 for an expert without tokens. */
