@@ -7,9 +7,11 @@ import type { TokenDocument } from '../../src/data/types.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
 import { hostIntegers } from '../../src/engine/integers.ts';
 import { routingCounter } from '../../src/eval/routing-counter.ts';
-import { recordTrace } from '../../src/eval/trace.ts';
+import { recordRouting, recordTrace } from '../../src/eval/trace.ts';
+import { withUntrainedRouters } from '../../src/eval/untrained-router.ts';
 import type { ObservedRouting } from '../../src/model/observed.ts';
-import { disposeModel, type Model } from '../../src/model/weights.ts';
+import { disposeModel, hostTensors, type Model } from '../../src/model/weights.ts';
+import { toTrace } from '../../src/trace/recorded.ts';
 import { EOS, logitsOf, sequenceInput, toyBatches, toyDocuments, toyMap, toyModel } from '../model/toy.ts';
 
 beforeAll(() => selectBackend('wasm').then(() => undefined));
@@ -48,7 +50,7 @@ describe('trace', () => {
     for (const layer of [1, 2]) {
       documents.forEach(({ ids }, d) => {
         const first = (i: number) => columns.document[i] === d && columns.layer[i] === layer && columns.slot[i] === 0;
-        const rows = rowsOf(trace, first).sort((a, b) => a.position - b.position);
+        const rows = rowsOf(trace, first);
         const text = ids.slice(0, -1); // the end of text is routed, never written
         expect(rows.map(row => row.position)).toEqual([...text.keys()]);
         expect(rows.map(row => row.token)).toEqual([...text]);
@@ -151,6 +153,132 @@ describe('trace', () => {
       ['toy/0', 'xa'],
       ['toy/1', 'xb'],
     ]);
+    disposeModel(model);
+  });
+});
+
+const L = 2;
+const k = 2;
+
+describe('recorded by hand', () => {
+  test('rows ascend by document, position, layer and slot, whatever the windows and batches', async () => {
+    const model = toyModel();
+    const { columns } = await record(model, documents);
+    const { document, position, layer, slot } = columns;
+    const place = (i: number) => ((document[i] * 100 + position[i]) * 100 + layer[i]) * 100 + slot[i];
+    for (let i = 1; i < slot.length; i++) expect(place(i)).toBeGreaterThan(place(i - 1));
+    disposeModel(model);
+  });
+
+  test('special tokens are written and marked, counted nowhere; the first content token of a document apart', async () => {
+    const model = toyModel();
+    const list = toyDocuments([9, 7]);
+    const [first, second] = list.map(({ ids }) => ids);
+    first.set([3, 5], 0); // 3 is special: the first content token stands at position 1
+    first[4] = EOS; // an end of text within a text is special
+    second.set([5, 3, 5], 0);
+    const request = {
+      model,
+      map: toyMap,
+      documents: list,
+      mode: 'free' as const,
+      run: 'toy',
+      modelName: 'toy',
+      step: 7,
+    };
+    const recorded = await recordRouting(
+      { ...request, trainingBytes: [1, 1, 1, 1], history: [], specialIds: new Set([3]) },
+      shape,
+    );
+    const trace = toTrace(recorded);
+    const { document, position, special } = trace.columns;
+    const marked = new Set(
+      Array.from(special.keys()).flatMap(i => (special[i] ? [`${document[i]} ${position[i]}`] : [])),
+    );
+    const known = new Set([3, EOS]);
+    const expected = list.flatMap(({ ids }, d) =>
+      Array.from(ids.slice(0, -1)).flatMap((id, i) => (known.has(id) ? [`${d} ${i}`] : [])),
+    );
+    expect([...marked]).toEqual(expected);
+    expect(expected).toEqual(expect.arrayContaining(['0 0', '0 4', '1 1']));
+    const total = (key: 'count' | 'first', d: number) =>
+      trace.documents!.filter(row => row.document === d).reduce((sum, row) => sum + row[key], 0);
+    [8, 6].forEach((tokens, d) => {
+      const specials = expected.filter(place => place.startsWith(`${d} `)).length;
+      expect(total('first', d)).toBe(L * k);
+      expect(total('count', d)).toBe(L * k * (tokens - specials - 1));
+    });
+    const all = trace.counts.reduce((sum, row) => sum + row.count, 0);
+    expect(all).toBe(L * k * (14 - expected.length));
+    // The experts of the first content tokens are those that the slots say.
+    const firsts = trace.documents!.filter(row => row.document === 0 && row.layer === 1 && row.first === 1);
+    const slots = rowsOf(trace, i => document[i] === 0 && position[i] === 1 && trace.columns.layer[i] === 1);
+    expect(firsts.map(row => row.expert)).toEqual(slots.map(row => row.expert).sort());
+    disposeModel(model);
+  });
+
+  test('the mean softmax is that of the router over the counted tokens, the k gates among it', async () => {
+    const model = toyModel({ model: { norm_topk_prob: false } });
+    const list = toyDocuments([9, 30, 1, 2]); // one in windows, one of an end alone, one of a first token alone
+    const request = {
+      model,
+      map: toyMap,
+      documents: list,
+      mode: 'free' as const,
+      run: 'toy',
+      modelName: 'toy',
+      step: 7,
+    };
+    const asked = { ...request, trainingBytes: [1, 1, 1, 1], history: [], softmax: true };
+    const { softmax } = toTrace(await recordRouting(asked, shape));
+    const expected: number[][] = [];
+    for (const { ids, index } of list.slice(0, 2)) {
+      const sums = new Map<number, number[]>();
+      for (let start = 0; start < ids.length; start += SEQUENCE)
+        logitsOf(model, sequenceInput(ids.slice(start, start + SEQUENCE), 0, null), {
+          mode: 'free',
+          onRouting(layer, { probabilities_TE }) {
+            const own = sums.get(layer) ?? [0, 0, 0, 0];
+            sums.set(layer, own);
+            for (const [t, row] of (probabilities_TE.arraySync() as number[][]).entries()) {
+              if (start + t === 0 || start + t === ids.length - 1) continue;
+              for (const [e, p] of row.entries()) own[e] += p / (ids.length - 2);
+            }
+          },
+        });
+      for (const [layer, row] of sums) expected.push(...row.map((p, expert) => [index, layer, expert, p]));
+    }
+    expect(softmax!.map(row => [row.document, row.layer, row.expert])).toEqual(expected.map(row => row.slice(0, 3)));
+    softmax!.forEach(({ probability }, i) => {
+      expect(probability).toBeCloseTo(expected[i][3], 6);
+    });
+    disposeModel(model);
+  });
+
+  test('routers drawn anew: only they differ, and the model is left as it was', async () => {
+    const model = toyModel();
+    const short = documents.slice(0, 4);
+    const before = await record(model, short);
+    const weights = await hostTensors(model);
+    const { model: untrained, dispose } = withUntrainedRouters(model, 5);
+    const other = await record(untrained as Model, short);
+    const again = withUntrainedRouters(model, 5);
+    expect(await record(again.model as Model, short)).toEqual(other);
+    again.dispose();
+    expect(other.columns.token).toEqual(before.columns.token);
+    expect(other.columns.expert).not.toEqual(before.columns.expert);
+    const drawn = await hostTensors(untrained as Model);
+    for (const [name, { values }] of drawn) {
+      if (!name.endsWith('mlp.gate.weight')) {
+        expect(values).toEqual(weights.get(name)!.values);
+        continue;
+      }
+      const variance = values.reduce((sum, w) => sum + w * w, 0) / values.length;
+      expect(Math.sqrt(variance)).toBeGreaterThan(0.012); // 64 draws
+      expect(Math.sqrt(variance)).toBeLessThan(0.028);
+    }
+    dispose();
+    expect(await record(model, short)).toEqual(before);
     disposeModel(model);
   });
 });

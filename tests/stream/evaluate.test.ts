@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RoutingMode } from '../../routing/types.ts';
 import { documentLosses, type Evaluated } from '../../src/eval/evaluate.ts';
 import { recordTrace } from '../../src/eval/trace.ts';
+import { withUntrainedRouters } from '../../src/eval/untrained-router.ts';
 import { readModelFolder, readTensors } from '../../src/hub/model-folder.ts';
 import { writeSafetensors } from '../../src/hub/write-safetensors.ts';
 import { toConfigJson } from '../../src/model/config-json.ts';
@@ -51,7 +52,7 @@ const evaluate = (model: Evaluated, mode: RoutingMode) =>
   recordTrace(
     {
       ...{ model, map: toyMap, documents, mode, run: 'toy', modelName: 'toy', step: 1 },
-      ...{ trainingBytes: [1, 1, 1, 1], history: [] },
+      ...{ trainingBytes: [1, 1, 1, 1], history: [], softmax: true },
     },
     shape,
   );
@@ -71,20 +72,28 @@ describe.each(kernelBackends)('on %s', backend => {
     const model = createModel(own.spec, readTensors(own, { halves: true }));
     const expected = await evaluate(model, mode);
     const losses = await documentLosses(model, documents, toyMap.languages, { ...shape, mode });
+    const drawn = withUntrainedRouters(model, 3);
+    const expectedUntrained = await evaluate(drawn.model, mode);
+    drawn.dispose();
     disposeModel(model);
     const inputs = toyBatches(documents, shape.batch, shape.sequence).map(batch => tokenInput(batch, toyExperts));
     const lines: string[] = [];
     const stored = storedModel(own);
     const places = name === 'expert-choice' ? 4 : 2; // a token may get any number of the experts that choose
-    const least = leastAccepted(budget => planStream(stored, inputs, budget, 2 * places * 6));
+    const softmax = documents.length * 2 * 4; // sums of 2 layers of 4 experts
+    const tokens = documents.reduce((sum, { ids }) => sum + ids.length - 1, 0);
+    const recorded = 2 * places * 6 + (4 * softmax) / tokens;
+    const least = leastAccepted(budget => planStream(stored, inputs, budget, recorded));
     const streamed = opened(folder, least, lines);
     expect(await evaluate(streamed, mode)).toEqual(expected);
     const found = await documentLosses(streamed, documents, toyMap.languages, { ...shape, mode });
+    expect(await evaluate(withUntrainedRouters(streamed, 3).model, mode)).toEqual(expectedUntrained);
+    expect(expectedUntrained.columns.expert).not.toEqual(expected.columns.expert);
     found.forEach(({ nats, tokens }, d) => {
       expect(tokens).toBe(losses[d].tokens);
       expect(Math.abs(nats - losses[d].nats)).toBeLessThan(1e-5);
     });
-    expect(lines).toHaveLength(2);
+    expect(lines).toHaveLength(3);
     expect(lines[0]).toMatch(/^1 of 4 experts of a layer at a time .* on disk/);
     expect(readdirSync(home).filter(file => file.startsWith('moe-activations'))).toEqual([]);
   });
