@@ -48,17 +48,17 @@ export function permutationTest(observed: ArrayLike<number>, draws: Float64Array
     const sd = Math.sqrt(average(finite.map(value => (value - mean) ** 2)));
     // a constant null is left only by a value beyond rounding
     const scale = sd > TIE ? sd : TIE;
-    return { mean, observed: (observed[c] - mean) / scale, values: values.map(value => (value - mean) / scale) };
+    return { mean, scale, observed: (observed[c] - mean) / scale, values: values.map(value => (value - mean) / scale) };
   });
   const largest = new Float64Array(count).fill(Number.NEGATIVE_INFINITY);
   for (const { values } of scaled) {
     for (let i = 0; i < count; i++) if (values[i] > largest[i]) largest[i] = values[i];
   }
   const reached = (values: Float64Array, at: number) => values.filter(value => value >= at).length;
-  return scaled.map(({ mean, observed: score }, c) => ({
+  return scaled.map(({ mean, scale, observed: score }, c) => ({
     mean,
     p: (1 + reached(draws[c], observed[c] - TIE)) / (1 + count),
-    pFamily: (1 + reached(largest, score - 1e-9)) / (1 + count),
+    pFamily: (1 + reached(largest, score - TIE / scale - 1e-9)) / (1 + count),
   }));
 }
 

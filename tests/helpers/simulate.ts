@@ -17,6 +17,8 @@ export interface Simulated {
   /** Small: documents of one language differ much. */
   concentration: number;
   content?: number;
+  /** Every layer has the first one's language rows, so that no layer truly differs from another. */
+  alike?: boolean;
   /** Documents of one item in every language (default), or all apart. */
   parallel?: boolean;
   seed: string;
@@ -26,7 +28,8 @@ export function simulate(options: Simulated): { counts: DocumentCounts; header: 
   const { languages: n, items, experts: E, strengths, tokens, k, parallel = true } = options;
   const random = seedrandom.alea(options.seed);
   const D = n * items;
-  const count = strengths.map(strength => layerCounts(options, strength, random));
+  const planted = strengths.map(strength => languageRows(options, strength, random));
+  const count = planted.map(rows => layerCounts(options, options.alike ? planted[0] : rows, random));
   const counts: DocumentCounts = {
     document: Int32Array.from({ length: D }, (_, d) => d),
     language: Int32Array.from({ length: D }, (_, d) => d % n),
@@ -41,16 +44,16 @@ export function simulate(options: Simulated): { counts: DocumentCounts; header: 
   return { counts, header: simulatedHeader(n, items, E, k, strengths.length) };
 }
 
-function layerCounts(
-  { languages: n, items, experts: E, k, tokens, concentration, content = 0 }: Simulated,
-  strength: number,
-  random: () => number,
-): Float32Array {
+function languageRows({ languages, experts: E }: Simulated, strength: number, random: () => number): Float64Array[] {
   const base = Float64Array.from({ length: E }, () => Math.exp(0.5 * normal(random)));
-  const rows = Array.from({ length: n }, () => base.map(b => b * Math.exp(strength * normal(random))));
+  return Array.from({ length: languages }, () => base.map(b => b * Math.exp(strength * normal(random))));
+}
+
+function layerCounts(options: Simulated, rows: Float64Array[], random: () => number): Float32Array {
+  const { languages: n, items, experts: E, k, tokens, concentration, content = 0 } = options;
   const cells = new Float32Array(n * items * E);
   for (let i = 0; i < items; i++) {
-    const topic = base.map(() => (content > 0 ? Math.exp(content * normal(random)) : 1));
+    const topic = rows[0].map(() => (content > 0 ? Math.exp(content * normal(random)) : 1));
     for (let l = 0; l < n; l++) {
       const row = normalised(rows[l].map((value, e) => value * topic[e]));
       const mixture = normalised(row.map(value => gamma(concentration * value, random)));
@@ -91,7 +94,8 @@ function gamma(shape: number, random: () => number): number {
   }
 }
 
-function simulatedHeader(n: number, items: number, E: number, k: number, L: number): TraceHeader {
+/** A header of n languages × `items` documents, every layer MoE. */
+export function simulatedHeader(n: number, items: number, E: number, k: number, L: number): TraceHeader {
   const code = (l: number) => `l${String(l).padStart(2, '0')}`;
   return {
     version: 2,
