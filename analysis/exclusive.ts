@@ -19,13 +19,19 @@ export type ExpertKind = 'exclusive' | 'shared' | 'neither' | 'unused';
 
 /** s of one layer by language and expert, from rows q[λ][e]; all 0 for an expert that nobody keeps. Ties keep the lower id. */
 export function languageShares(q: readonly ArrayLike<number>[], keep: number): Float64Array[] {
-  const kept = q.map(row => {
-    const order = Array.from(row, (_, e) => e).sort((a, b) => row[b] - row[a] || a - b);
-    const top = new Set(order.slice(0, keep));
-    return Float64Array.from(row, (value, e) => (top.has(e) ? value : 0));
-  });
-  const sum = Array.from(q[0] ?? [], (_, e) => kept.reduce((total, row) => total + row[e], 0));
+  const kept = q.map(row => mostUsed(row, keep));
+  const sum = new Float64Array(q[0]?.length ?? 0);
+  for (const row of kept) for (let e = 0; e < sum.length; e++) sum[e] += row[e];
   return kept.map(row => row.map((value, e) => (sum[e] > 0 ? value / sum[e] : 0)));
+}
+
+/** The row with all but its `keep` largest values set to 0. */
+function mostUsed(row: ArrayLike<number>, keep: number): Float64Array {
+  const values = Float64Array.from(row);
+  if (keep >= values.length) return values;
+  const limit = values.slice().sort()[values.length - keep];
+  let ties = keep - values.reduce((above, value) => above + (value > limit ? 1 : 0), 0);
+  return values.map(value => (value > limit || (value === limit && ties-- > 0) ? value : 0));
 }
 
 interface Kind {
@@ -38,20 +44,20 @@ interface Kind {
 /** Kind of each expert of one layer. `group` of each row of `share`; rows of group '' count as languages, not as a group. */
 export function kindsOf(share: readonly Float64Array[], group: readonly string[], threshold: number): Kind[] {
   const names = [...new Set(group)].filter(name => name !== '');
+  const number = group.map(name => names.indexOf(name));
+  const sum = new Float64Array(names.length);
   return Array.from(share[0] ?? [], (_, e) => {
-    const single = share.map(row => row[e]);
-    if (single.every(s => s === 0)) return { kind: 'unused', group: null, share: 0 };
-    let best: { group: string | null; share: number } = { group: null, share: -1 };
-    for (const name of names) {
-      const sum = single.reduce((total, s, l) => (group[l] === name ? total + s : total), 0);
-      if (sum > best.share) best = { group: name, share: sum };
+    sum.fill(0);
+    let largest = 0;
+    for (let l = 0; l < share.length; l++) {
+      largest = Math.max(largest, share[l][e]);
+      if (number[l] >= 0) sum[number[l]] += share[l][e];
     }
-    const shared = single.every(s => s < threshold);
-    return {
-      ...best,
-      share: Math.max(best.share, 0),
-      kind: best.share > threshold ? 'exclusive' : shared ? 'shared' : 'neither',
-    };
+    if (largest === 0) return { kind: 'unused', group: null, share: 0 };
+    let best = 0;
+    for (let g = 1; g < sum.length; g++) if (sum[g] > sum[best]) best = g;
+    const kind = sum[best] > threshold ? 'exclusive' : largest < threshold ? 'shared' : 'neither';
+    return { kind, group: names[best] ?? null, share: sum[best] ?? 0 };
   });
 }
 

@@ -2,7 +2,7 @@
 // p = share of relabellings of the first matrix with r at least as large (one-sided: nearer in one, nearer in the other).
 // Partial Mantel (Smouse, Long and Sokal 1986): the same after both are regressed on control distances, anew in each relabelling.
 // Shapes: matrices [n · n], symmetric; pairs in the order (0,1), (0,2) … (n−2, n−1).
-import { basisOf, dot, rest, restLength } from './regress.ts';
+import { basisOf, dot, rest } from './regress.ts';
 import { shuffle } from './shuffle.ts';
 
 export interface MantelOptions {
@@ -40,20 +40,22 @@ export function mantel(
     controls.map(control => pairs(control, n)),
     (n * (n - 1)) / 2,
   );
-  const residual = rest(pairs(target, n), basis);
-  const observed = tested.map(matrix => rest(pairs(matrix, n), basis));
-  const correlation = (x: Float64Array) => {
-    const length = restLength(x, basis);
-    if (!residual || length < ROUNDING) return Number.NaN;
-    return dot(x, residual) / (length * Math.sqrt(dot(residual, residual)));
-  };
-  const r = observed.map(left => (n < 3 || left === null ? Number.NaN : correlation(left)));
+  const residual = n < 3 ? null : rest(pairs(target, n), basis);
+  const left = residual && scaled(residual);
+  const centred = tested.map(matrix => {
+    const varying = rest(pairs(matrix, n), basis) && rest(pairs(matrix, n), basis.slice(0, 1));
+    return varying && square(scaled(varying), n);
+  });
+  const correlation = (matrix: Float64Array | null, order: ArrayLike<number>) =>
+    left && matrix ? relabelled(matrix, n, order, left, basis.slice(1)) : Number.NaN;
+  const asGiven = Int32Array.from({ length: n }, (_, i) => i);
+  const r = centred.map(matrix => correlation(matrix, asGiven));
   const reached = tested.map(() => ({ alone: 0, any: 0 }));
   const all = factorial(n) <= permutations + 1;
   let drawn = 0;
   for (const order of all ? everyOrder(n) : randomOrders(n, permutations, random)) {
     drawn++;
-    const values = tested.map((matrix, i) => (Number.isNaN(r[i]) ? r[i] : correlation(pairs(matrix, n, order))));
+    const values = centred.map(matrix => correlation(matrix, order));
     const largest = Math.max(...values.filter(value => !Number.isNaN(value)));
     for (const [i, value] of values.entries()) {
       if (value >= r[i] - ROUNDING) reached[i].alone++;
@@ -73,15 +75,52 @@ export function mantel(
   });
 }
 
-/** Upper triangle of a matrix, its rows and columns taken in `order`. */
-function pairs(matrix: ArrayLike<number>, n: number, order?: ArrayLike<number>): Float64Array {
-  const list = new Float64Array((n * (n - 1)) / 2);
-  let at = 0;
-  for (let i = 0; i < n; i++) {
-    const row = (order ? order[i] : i) * n;
-    for (let j = i + 1; j < n; j++) list[at++] = matrix[row + (order ? order[j] : j)];
+/**
+ * Partial correlation with a unit residual of a centred matrix of unit length, relabelled: relabelling changes neither its mean
+ * nor its length, only what the controls (an orthonormal basis) take of it.
+ */
+function relabelled(
+  matrix: Float64Array,
+  n: number,
+  order: ArrayLike<number>,
+  residual: Float64Array,
+  controls: Float64Array[],
+): number {
+  const x = new Float64Array(residual.length);
+  let along = 0;
+  for (let i = 0, at = 0; i < n; i++) {
+    const row = order[i] * n;
+    for (let j = i + 1; j < n; j++, at++) {
+      x[at] = matrix[row + order[j]];
+      along += x[at] * residual[at];
+    }
   }
+  const taken = controls.reduce((sum, u) => sum + dot(x, u) ** 2, 0);
+  return 1 - taken < ROUNDING ? Number.NaN : along / Math.sqrt(1 - taken);
+}
+
+/** Upper triangle of a matrix. */
+function pairs(matrix: ArrayLike<number>, n: number): Float64Array {
+  const list = new Float64Array((n * (n - 1)) / 2);
+  for (let i = 0, at = 0; i < n; i++) for (let j = i + 1; j < n; j++) list[at++] = matrix[i * n + j];
   return list;
+}
+
+/** The symmetric matrix of an upper triangle, 0 on the diagonal. */
+function square(list: Float64Array, n: number): Float64Array {
+  const matrix = new Float64Array(n * n);
+  for (let i = 0, at = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++, at++) {
+      matrix[i * n + j] = list[at];
+      matrix[j * n + i] = list[at];
+    }
+  }
+  return matrix;
+}
+
+function scaled(x: Float64Array): Float64Array {
+  const length = Math.sqrt(dot(x, x));
+  return x.map(value => value / length);
 }
 
 const factorial = (n: number): number => (n < 2 ? 1 : n * factorial(n - 1));
