@@ -160,3 +160,32 @@ export function languageOrder(usage: ColumnTable, header: TraceHeader): TraceLan
     return [...full.sort((a, b) => place.get(a)! - place.get(b)!), ...rest];
   });
 }
+
+/** How many items at an end of the chain a next one is compared with. */
+const NEAR = 3;
+
+/**
+ * Items of a symmetric matrix of likeness so that like stands beside like: from the most alike pair, the chain grows at the
+ * end whose last three items the next one is most like. Ties go to the lower item.
+ */
+export function chainOrder(likeness: ArrayLike<number>[]): number[] {
+  const items = likeness.map((_, i) => i);
+  if (items.length < 3) return items;
+  const pairs = items.flatMap(i => items.slice(i + 1).map(j => [i, j]));
+  const chain = [...pairs.reduce((best, [i, j]) => (likeness[i][j] > likeness[best[0]][best[1]] ? [i, j] : best))];
+  const left = new Set(items.filter(i => !chain.includes(i)));
+  const near = (i: number, end: number[]) => end.reduce((sum, j) => sum + likeness[i][j], 0) / end.length;
+  while (left.size > 0) {
+    let best = { item: -1, value: Number.NEGATIVE_INFINITY, back: true };
+    for (const item of left) {
+      const front = near(item, chain.slice(0, NEAR));
+      const back = near(item, chain.slice(-NEAR));
+      const value = Math.max(front, back);
+      if (value > best.value) best = { item, value, back: back >= front };
+    }
+    left.delete(best.item);
+    if (best.back) chain.push(best.item);
+    else chain.unshift(best.item);
+  }
+  return chain;
+}

@@ -48,6 +48,24 @@ const ramp = scaleLinear<string>(
 /** Sequential scale, 0 light to 1 dark: on paper more ink means more. */
 export const amount = (t: number): string => toHex(ramp(Math.min(Math.max(t, 0), 1)));
 
+// PuOr (ColorBrewer, Harrower & Brewer 2003) without its last, nearly black steps.
+const PUOR = [
+  '#7F3B08',
+  '#B35806',
+  '#E08214',
+  '#FDB863',
+  '#FEE0B6',
+  '#F7F7F7',
+  '#D8DAEB',
+  '#B2ABD2',
+  '#8073AC',
+  '#542788',
+];
+const fork = scaleLinear<string>([-1, -0.8, -0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.7, 1], PUOR);
+
+/** Diverging scale, −1 orange, 0 near white, 1 purple; equally dark at both ends. */
+export const difference = (t: number): string => toHex(fork(Math.min(Math.max(t, -1), 1)));
+
 /** Black or white, whichever reads better on the colour (WCAG relative luminance). */
 export const inkOn = (colour: string): string => (luminance(colour) > 0.179 ? '#000000' : '#FFFFFF');
 

@@ -192,7 +192,7 @@ function coactivationOf(
         const noise = random() + random() - 1;
         const lift = random() < 0.03 ? 0 : 2 ** ((team[a] === team[b] ? 1.6 : -0.5) + 1.2 * noise);
         const together = lift * load[a] * load[b];
-        const logLift = lift > 0 ? Math.log(lift) : null;
+        const logLift = Math.log2((20_000 * together + 0.5) / (20_000 * load[a] * load[b] + 0.5));
         const both = { layer, together, lift, logLift };
         return [
           { ...both, a, b, conditional: together / load[a] },
