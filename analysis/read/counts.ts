@@ -37,19 +37,24 @@ export type SlotSums = Float64Array;
 export const emptySums = ({ moeLayers, languages, numExperts }: TraceHeader): SlotSums =>
   new Float64Array(moeLayers.length * languages.length * numExperts);
 
-/** Refuses counts that are lower than the slots they must cover: the slots may be a sample, never the counts. */
+/**
+ * Refuses counts that are lower than the slots they must cover: the slots may be a sample, never the counts.
+ * @param step of the slots; null takes the last one of the counts
+ */
 export function checkCover(
   counts: CountRow[],
   sums: SlotSums,
-  step: number,
+  step: number | null,
   header: TraceHeader,
   directory: string,
+  file = 'trace.parquet',
 ): void {
   const { moeLayers, languages, numExperts: E } = header;
+  const at = step ?? counts.reduce((last, row) => Math.max(last, row.step), 0);
   const layerIndex = new Map(moeLayers.map((layer, i) => [layer, i]));
   const left = new Float64Array(sums.length);
   for (const row of counts) {
-    if (row.step !== step) continue;
+    if (row.step !== at) continue;
     left[((layerIndex.get(row.layer) ?? 0) * languages.length + row.language) * E + row.expert] += row.count;
   }
   const short = sums.findIndex((slots, cell) => left[cell] < slots);
@@ -57,7 +62,7 @@ export function checkCover(
   const layer = moeLayers[Math.floor(short / E / languages.length)];
   const { code } = languages[Math.floor(short / E) % languages.length];
   throw new UserError(
-    `${join(directory, 'counts.parquet')} counts ${left[short]} slots at step ${step}, layer ${layer}, ${code}, ` +
-      `expert ${short % E}, trace.parquet has ${sums[short]}; ${AGAIN}.`,
+    `${join(directory, 'counts.parquet')} counts ${left[short]} slots at step ${at}, layer ${layer}, ${code}, ` +
+      `expert ${short % E}, ${file} has ${sums[short]}; ${AGAIN}.`,
   );
 }

@@ -6,6 +6,7 @@ import type { Trace, TraceHeader } from '../../routing/trace.ts';
 import { UserError } from '../../src/errors.ts';
 import type { DocumentCounts } from '../document-counts.ts';
 import { languageOfDocuments, type MarkedBlock } from './block.ts';
+import { checkCover, emptySums, readCounts } from './counts.ts';
 import { AGAIN, readHeader } from './header.ts';
 import { type ColumnKind, rowGroups } from './parquet.ts';
 import { markedBlocks, markedBlocksOf } from './stream.ts';
@@ -21,6 +22,11 @@ export async function readDocumentCounts(
   options: CountOptions = {},
 ): Promise<{ header: TraceHeader; counts: DocumentCounts }> {
   const header = readHeader(join(directory, 'trace.json'));
+  if (header.documents.length === 0) {
+    throw new UserError(
+      `${join(directory, 'trace.json')} lists no documents: there is nothing to analyse; trace some text.`,
+    );
+  }
   const counts = existsSync(join(directory, 'documents.parquet'))
     ? fromFile(directory, header, options.dropFirst ?? true)
     : fromBlocks(markedBlocks(directory, options), header);
@@ -49,14 +55,14 @@ interface Sums {
   gate: Float32Array[];
 }
 
-function emptySums({ documents, moeLayers, numExperts }: TraceHeader): Sums {
+function noSums({ documents, moeLayers, numExperts }: TraceHeader): Sums {
   const cells = () => moeLayers.map(() => new Float32Array(documents.length * numExperts));
   return { tokens: new Float64Array(documents.length), count: cells(), gate: cells() };
 }
 
 function fromBlocks(blocks: Iterable<MarkedBlock>, header: TraceHeader): DocumentCounts {
   const { numExperts: E, expertsPerToken: k, moeLayers } = header;
-  const sums = emptySums(header);
+  const sums = noSums(header);
   const dropped = { special: 0, first: 0 };
   for (const { block, special } of blocks) {
     const { document, counted, expert, share } = block;
@@ -93,30 +99,35 @@ const COUNTS: Record<string, ColumnKind> = {
 function fromFile(directory: string, header: TraceHeader, dropFirst: boolean): DocumentCounts {
   const path = join(directory, 'documents.parquet');
   const { numExperts: E, moeLayers } = header;
-  const sums = emptySums(header);
+  const sums = noSums(header);
   const firsts = new Float64Array(header.documents.length);
   const place = cellFinder(header, path);
+  const languages = languageOfDocuments(header);
+  const all = emptySums(header);
   for (const { start, rows, columns } of rowGroups(path, COUNTS, header)) {
     const { document, layer, expert, count, gate, first, firstGate } = columns;
     for (let i = 0; i < rows; i++) {
       const l = place(start + i, document[i], layer[i], expert[i]);
-      const weights = [count[i], gate[i], first[i], firstGate[i]];
-      if (weights.some(weight => !(weight >= 0 && weight < Number.POSITIVE_INFINITY))) {
+      if (!(count[i] >= 0 && first[i] >= 0 && isWeight(gate[i]) && isWeight(firstGate[i]))) {
+        const found = [count[i], gate[i], first[i], firstGate[i]].join(', ');
         throw new UserError(
-          `${path}, row ${start + i}: count, gate, first and firstGate are ${weights.join(', ')}, none may be negative or ` +
-            `missing; ${AGAIN}.`,
+          `${path}, row ${start + i}: count, gate, first and firstGate are ${found}, none may be negative or missing; ${AGAIN}.`,
         );
       }
       const cell = document[i] * E + expert[i];
       sums.count[l][cell] += count[i] + (dropFirst ? 0 : first[i]);
       sums.gate[l][cell] += gate[i] + (dropFirst ? 0 : firstGate[i]);
+      all[(l * header.languages.length + languages[document[i]]) * E + expert[i]] += count[i] + first[i];
       if (l === 0 && dropFirst) firsts[document[i]] += firstGate[i];
     }
   }
+  checkCover(readCounts(directory, header), all, null, header, directory, 'documents.parquet');
   for (let d = 0; d < sums.tokens.length; d++) sums.tokens[d] = tokensOf(sums, d, header, path);
   const first = firsts.reduce((sum, weight) => sum + Math.round(weight), 0);
   return shortened(sums, header, { special: specialTokens(directory, header, moeLayers[0]), first });
 }
+
+const isWeight = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
 
 /** Checks ids and that no cell is listed twice; gives the index of the layer. */
 function cellFinder({ documents, moeLayers, numExperts: E }: TraceHeader, path: string) {

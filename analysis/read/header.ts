@@ -26,8 +26,11 @@ export function readHeader(path: string): TraceHeader {
   return header;
 }
 
-/** The message of an error without its line breaks. */
-export const oneLine = (error: unknown): string => String((error as Error)?.message ?? error).replace(/\s+/g, ' ');
+/** The message of an error without its line breaks; what a reader of damaged bytes trips over says nothing to people. */
+export function oneLine(error: unknown): string {
+  if (error instanceof TypeError || error instanceof RangeError) return 'its bytes make no sense';
+  return String((error as Error)?.message ?? error).replace(/\s+/g, ' ');
+}
 
 /** Two headers say the same, whatever the order of their keys. */
 export function sameHeader(one: unknown, other: unknown): boolean {

@@ -25,7 +25,7 @@ export function tinyTrace(tokens: TinyToken[], numExperts: number, families: Rec
       for (const [slot, [expert, gate]] of slots.entries()) {
         const [l, layer] = [codes.indexOf(language), moeLayers[m]];
         rows.push([7, ids.indexOf(document), position, 100 + t, l, layer, slot, expert, gate]);
-        counts.push({ step: 7, layer, language: l, expert, count: 1, gate: gate / sum });
+        counts.push({ step: 7, layer, language: l, expert, count: 1, gate: sum > 0 ? gate / sum : 1 / slots.length });
       }
     }
   }
