@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { type ModelFolder, readModelFolder } from '../hub/model-folder.ts';
 import { type StoredSize, storedSize } from '../hub/stored-size.ts';
 import { countParameters } from '../model/count.ts';
-import { type ModelSpec, modelSpec } from '../model/spec.ts';
+import { expertsIn, type ModelSpec, modelSpec } from '../model/spec.ts';
 import { createOutput, table, thousands } from './output.ts';
 import { findCheckpoint } from './runs.ts';
 
@@ -84,7 +84,8 @@ function expertsSentence(spec: ModelSpec, map: FamilyMap, sparse: number[]): str
   const languages = map.languages.length > 0 ? `${map.languages.length} languages, ` : '';
   if (map.numExperts === 0) return `${languages}${spec.layers.length} dense layers`;
   const where = `MoE in layers ${sparse.join(', ') || 'none'} of 0–${spec.layers.length - 1}`;
-  return `${languages}${map.numExperts} experts, k ${spec.num_experts_per_tok}, ${where}`;
+  const left = spec.kept_experts ? ` (pruned: ${sparse.map(layer => expertsIn(spec, layer)).join(', ')} left)` : '';
+  return `${languages}${map.numExperts} experts${left}, k ${spec.num_experts_per_tok}, ${where}`;
 }
 
 function shapeSentence({ modelType, spec }: ModelFolder): string {

@@ -87,7 +87,9 @@ function newModel(config: Config, map: FamilyMap, prepared: Prepared, rng: Strea
 /** The weights of another checkpoint, dense or sparse, as far as they fit this configuration. */
 function initialModel(config: Config, map: FamilyMap, path: string): Model {
   const folder = readModelFolder(path);
-  const { layers, vocab_size, decoder } = folder.spec;
+  const { layers, vocab_size, decoder, kept_experts } = folder.spec;
+  if (kept_experts)
+    throw new UserError(`${path} is pruned, and runs train whole models: start from the one that it was pruned from.`);
   const sparse = layers.includes('moe');
   if (sparse && denseSteps(config) > 0)
     throw new UserError(

@@ -112,7 +112,7 @@ describe('prune', () => {
       expect([pruned.code, pruned.err]).toEqual([0, '']);
       expect(pruned.out).toContain('has the losses of the whole model under a mask, to the last bit.');
       const inspected = await run('inspect', out);
-      expect(inspected.out).toContain('MoE in layers 1, 2 of 0–2');
+      expect(inspected.out).toContain('3 experts (pruned: 2, 2 left), k 2, MoE in layers 1, 2 of 0–2');
       const [evaluated, exported, again] = await Promise.all([
         run('eval', out, '--families', 'families.yaml').then(() =>
           run('generate', out, '--prompt', 'ab', '--tokens', '3'),
