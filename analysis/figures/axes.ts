@@ -1,5 +1,5 @@
-// Axes of all figures: a value axis with grid lines on the left or below, and the axis of MoE layers, which are places in
-// a row and not a measure: dense layers between them have no router and take no room.
+// Axes of all figures: a value axis with grid lines on the left or below, and the axis of MoE layers, which are places
+// in a row and not a measure: dense layers between them have no router and take no room.
 import { scaleLinear } from 'd3-scale';
 import { FAINT, line, type Mark, text } from './svg.ts';
 
@@ -71,7 +71,7 @@ export function layerAxis(
   text(root, (plot.left + plot.right) / 2, plot.bottom + 30, title, { anchor: 'middle', fill: FAINT });
 }
 
-/** Every `step`-th place of `count` from the first, and the last one, which pushes out a neighbour nearer than a step. */
+/** Every `step`-th place of `count` from the first, and the last, which pushes out a neighbour nearer than a step. */
 export function labelled(count: number, step: number): number[] {
   const places = Array.from({ length: Math.ceil((count - 1) / step) }, (_, i) => i * step);
   const last = Math.max(count - 1, 0);

@@ -1,7 +1,7 @@
-// F1, the routing budget (M5) over depth: what decides the expert, to log E. Above, the whole: unused, shared, and language,
-// which hangs from the top, split into what the family tells and what the language adds. Below, the language part enlarged,
-// with its corrected value, 95 % interval, and how far it would reach if languages were shuffled.
-// Few layers are bars with their numbers; many are areas, straight between layers.
+// F1, the routing budget (M5) over depth: what decides the expert, to log E. Above, the whole: unused, shared, and
+// language, which hangs from the top, split into what the family tells and what the language adds. Below, the language
+// part enlarged, with its corrected value, 95 % interval, and how far it would reach if languages were shuffled. Few
+// layers are bars with their numbers; many are areas, straight between layers.
 import type { ColumnTable } from 'arquero';
 import { layerAxis, layerPlace, leftAxis, linear, type Plot, type Scale } from './axes.ts';
 import type { Provenance } from './caption.ts';
@@ -69,13 +69,15 @@ export function budget(table: ColumnTable, source: Provenance, options: BudgetOp
   if (rows.length === 0) {
     return { ...figure, svg: finish(emptyFrame(words, 'No token was counted, so there is no budget to split.').root) };
   }
-  const sheet = frame(SHEET, WHOLE + ENLARGED + 116, words);
+  const enlarged = rows[0].languages > 1;
+  const sheet = frame(SHEET, WHOLE + (enlarged ? ENLARGED + 116 : 52), words);
   const parts = partsOf(rows[0]);
   const whole = { left: LEFT, right: RIGHT, top: sheet.top + 14, bottom: sheet.top + 14 + WHOLE };
   drawWhole(sheet.root, rows, parts, whole);
   const top = whole.bottom + 64;
-  drawEnlarged(sheet.root, rows, parts, { left: LEFT, right: RIGHT, top, bottom: top + ENLARGED });
-  hovers(sheet.root, rows, { ...whole, bottom: top + ENLARGED });
+  const lower = { left: LEFT, right: RIGHT, top, bottom: top + ENLARGED };
+  if (enlarged) drawEnlarged(sheet.root, rows, parts, lower);
+  hovers(sheet.root, rows, { ...whole, bottom: enlarged ? lower.bottom : whole.bottom });
   return { ...figure, svg: finish(sheet.root) };
 }
 

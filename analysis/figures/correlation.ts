@@ -1,5 +1,6 @@
-// F13, correlation over languages: a dot per language, x a routing measure, y a score. Glyph and hue are the family, the label
-// is the language's code. r with its interval over languages is computed by the measure and only written here.
+// F13, correlation over languages: a dot per language, x a routing measure, y a score. Glyph and hue are the family,
+// the label is the language's code. r with its interval over languages is computed by the measure and only written
+// here.
 import type { ColumnTable } from 'arquero';
 import { bottomAxis, leftAxis, linear, type Plot } from './axes.ts';
 import { type Provenance, zeroTextNote } from './caption.ts';
@@ -53,7 +54,8 @@ export function correlation(table: ColumnTable, source: Provenance, options: Cor
   };
   const figure = { name: 'correlation', title: words.title, csv: table.toCSV() };
   if (dots.length < 2) {
-    const why = `A correlation over languages needs at least two with both values; there ${dots.length === 1 ? 'is one' : 'is none'}.`;
+    const there = dots.length === 1 ? 'is one' : 'is none';
+    const why = `A correlation over languages needs at least two with both values; there ${there}.`;
     return { ...figure, svg: finish(emptyFrame(words, why).root) };
   }
   const sheet = frame(SHEET, HEIGHT + 62, words);
@@ -72,7 +74,7 @@ function titleOf(dots: Dot[], { x, y, r }: CorrelationOptions): string {
 function intervalNote(dots: Dot[], { r }: CorrelationOptions): string {
   const rank = r?.spearman == null ? '' : `Spearman ${signed(r.spearman)}. `;
   const interval = r?.low == null ? 'No interval of r was given.' : 'Interval of r: 95 %, over languages.';
-  return `${rank}${interval} n = ${dots.length} languages.`;
+  return `${rank}${interval} n = ${dots.length}.`;
 }
 
 /** Pearson's r; null where one side does not vary. */

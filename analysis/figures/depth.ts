@@ -1,4 +1,5 @@
-// Depth in words: means over the early, middle and late layers of bands.ts, or layer by layer where depth cannot be told.
+// Depth in words: means over the early, middle and late layers of bands.ts, or layer by layer where depth cannot be
+// told.
 import type { TraceHeader } from '../../routing/trace.ts';
 import { bandsOf, noDepth } from '../bands.ts';
 
@@ -9,8 +10,8 @@ export function meanOf(values: (number | null | undefined)[]): number | null {
 }
 
 /**
- * “2 % of routing early, 1 % midway, 14 % late”, the first with `of`; models that route only in part of their depth tell
- * their first and last layer. `values` by place in `layers`.
+ * “2 % of routing early, 1 % midway, 14 % late”, the first with `of`; models that route only in part of their depth
+ * tell their first and last layer. `values` by place in `layers`.
  */
 export function byDepth(
   header: TraceHeader,

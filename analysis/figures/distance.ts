@@ -1,13 +1,14 @@
-// F6, distances between languages in one layer (M6). Matrix: below the diagonal how far apart two languages route, above it how
-// far apart they are in the family tree, languages by family, so that families show as light blocks on both sides if routing
-// follows them. Below it the tree of each distance (average linkage), face to face: disagreement is where the ties cross.
+// F6, distances between languages in one layer (M6). Matrix: below the diagonal how far apart two languages route,
+// above it how far apart they are in the family tree, languages by family, so that families show as light blocks on
+// both sides if routing follows them. Below it the tree of each distance (average linkage), face to face: where they
+// disagree ties cross.
 import { type ColumnTable, table as tableFrom } from 'arquero';
 import { averageLinkage, type Merge } from '../tree.ts';
 import type { Provenance } from './caption.ts';
 import { languageStyles } from './family-style.ts';
 import { captionOf, emptyFrame, type FigureOptions, type Frame, frame, SHEET, SMALL } from './frame.ts';
 import { decimal, signed } from './labels.ts';
-import { amount, inkOn } from './palette.ts';
+import { amount, inkOn, mix } from './palette.ts';
 import { byFamily } from './profiles.ts';
 import { FAINT, type Figure, finish, type Mark, rect, tag, text } from './svg.ts';
 import { drawTangle, type Leaf, type Tangle, untangle } from './tanglegram.ts';
@@ -37,7 +38,7 @@ interface Matrices {
 }
 
 const LEFT = 118;
-const MOST_CELL = 30;
+const MOST_CELL = 36;
 const FIGURES = 28;
 
 /** Draws a distance table; the CSV holds the drawn layer. */
@@ -61,10 +62,10 @@ export function distance(table: ColumnTable, source: Provenance, options: Distan
   const cell = Math.min(MOST_CELL, Math.floor(((SHEET - LEFT - 20) / languages.length) * 2) / 2);
   const size = cell * languages.length;
   const row = languages.length > 24 ? 12 : 16;
-  const sheet = frame(SHEET, size + 96 + 56 + row * languages.length, words);
+  const sheet = frame(SHEET, size + 96 + 40 + row * languages.length, words);
   drawMatrix(sheet, languages, matrices, cell);
-  drawLegend(sheet.root, sheet.top + size + 62, matrices);
-  const top = sheet.top + size + 96 + 48;
+  drawLegend(sheet.root, sheet.top + size + 48, matrices);
+  const top = sheet.top + size + 96 + 32;
   heads(sheet.root, top - 26, matrices, tangle);
   drawTangle(sheet.root, languages, trees, tangle, { top: top - 14, row, left: 20, right: SHEET - 16 });
   return { ...figure, svg: finish(sheet.root) };
@@ -106,24 +107,26 @@ interface Found {
 function wordsOf(source: Provenance, options: DistanceOptions, found: Found) {
   const { languages, matrices, layer, tangle } = found;
   const [within, between] = means(languages, matrices.routing);
-  const apart = [
+  const told = [
     ...(within === null ? [] : [`of one family ${decimal(within)}`]),
     ...(between === null ? [] : [`of different families ${decimal(between)}`]),
-  ].join(', ');
+  ];
   const n = languages.length;
   const chance = (n * (n - 1)) / 4;
   const mantel = options.mantel ? ` Mantel r ${signed(options.mantel.r)}, p = ${options.mantel.p}.` : '';
   const tree = matrices.measured ? 'family tree' : 'families: same or not';
   return {
-    title: apart === '' ? 'Distances between languages' : `Distance of routing: languages ${apart}`,
+    title: told.length === 0 ? 'Distances between languages' : `Routing of languages ${told.join(', ')} apart`,
     reading:
-      `Layer ${layer}. Matrix: the darker, the further apart; below the diagonal by routing, above it by ${tree}. ` +
+      `${Number.isFinite(layer) ? `Layer ${layer}. ` : ''}Matrix: the darker, the further apart; ` +
+      `below the diagonal by routing, above it by ${tree}. ` +
       'Under it, both as trees: each tie joins a language to itself, and where ties cross the trees disagree.',
     caption: captionOf(
       source,
       options,
       null,
-      `Routing: Jensen–Shannon distance, 0 to 1. Average linkage; ${tangle.crossings} ties cross (${Math.round(chance)} for trees in random order).${mantel}`,
+      'Routing: Jensen–Shannon distance, 0 to 1. Average linkage; ' +
+        `ties that cross: ${tangle.crossings}, in two random orders ${Math.round(chance)}.${mantel}`,
     ),
   };
 }
@@ -144,6 +147,8 @@ function means(languages: Language[], routing: Float64Array): [number | null, nu
   return [mean('within'), mean('between')];
 }
 
+/** For what is not measured on routing: a lighter scale without hue. */
+const grey = (t: number): string => mix('#FFFFFF', '#8C8C8C', t);
 const scaleOf = (matrix: Float64Array): number => Math.max(1e-9, ...matrix);
 
 function drawMatrix({ root, top }: Frame, languages: Language[], matrices: Matrices, cell: number): void {
@@ -161,7 +166,7 @@ function drawMatrix({ root, top }: Frame, languages: Language[], matrices: Matri
       if (i === j) continue;
       const kind = i > j ? 'routing' : 'tree';
       const value = matrices[kind][i * n + j];
-      const fill = amount(value / most[kind]);
+      const fill = kind === 'routing' ? amount(value / most.routing) : grey(value / most.tree);
       const mark = rect(root, LEFT + j * cell, y, cell - 0.5, cell - 0.5, fill);
       const tree = `tree ${decimal(matrices.tree[i * n + j])}`;
       const tip = `${row.label} – ${column.label}: routing ${decimal(matrices.routing[i * n + j])}, ${tree}`;
@@ -174,19 +179,25 @@ function drawMatrix({ root, top }: Frame, languages: Language[], matrices: Matri
 }
 
 function drawLegend(root: Mark, y: number, { routing, tree, measured }: Matrices): void {
-  const ramp = root.append('defs').append('linearGradient').attr('id', 'distance-ramp');
-  for (let i = 0; i <= 10; i++) {
-    const stop = ramp.append('stop').attr('offset', i / 10);
-    stop.attr('stop-color', amount(i / 10));
+  const upper = measured ? `above: family tree, 0 to ${decimal(scaleOf(tree))}` : 'above: 1 same family, 2 other';
+  const scales = [
+    { id: 'distance-ramp', of: amount, x: LEFT, words: `below: routing, 0 to ${decimal(scaleOf(routing))}` },
+    { id: 'distance-grey', of: grey, x: LEFT + 290, words: upper },
+  ];
+  for (const { id, of, x, words } of scales) {
+    const ramp = root.append('defs').append('linearGradient').attr('id', id);
+    for (let i = 0; i <= 10; i++) {
+      const stop = ramp.append('stop').attr('offset', i / 10);
+      stop.attr('stop-color', of(i / 10));
+    }
+    rect(root, x, y, 80, 11, `url(#${id})`).attr('stroke', FAINT).attr('stroke-width', 0.5);
+    text(root, x + 88, y + 9.5, words);
   }
-  const upper = measured ? `0 to ${decimal(scaleOf(tree))}` : '1 or 2';
-  rect(root, LEFT, y, 120, 11, 'url(#distance-ramp)').attr('stroke', FAINT).attr('stroke-width', 0.5);
-  text(root, LEFT + 128, y + 9.5, `below: routing, 0 to ${decimal(scaleOf(routing))}; above: tree, ${upper}`);
 }
 
 function heads(root: Mark, y: number, { measured }: Matrices, { crossings }: Tangle): void {
   text(root, 20, y, 'Tree of routing', { weight: 'bold', size: 12 });
-  text(root, SHEET / 2 + 2, y, `${crossings} ties cross`, { anchor: 'middle', fill: FAINT });
+  text(root, SHEET / 2 + 2, y, `ties that cross: ${crossings}`, { anchor: 'middle', fill: FAINT });
   const right = measured ? 'Tree of families' : 'Same family or not';
   text(root, SHEET - 16, y, right, { anchor: 'end', weight: 'bold', size: 12 });
 }

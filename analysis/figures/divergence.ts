@@ -1,7 +1,7 @@
-// F5, divergence from the pivot over depth (M4): every language a thin grey line, family means bold in hue and dash with their
-// names at the end, chosen languages thin in their family's hue, dotted how far a language stands from itself.
-// Above, sqrt(JSD / log 2), which is a metric; below, family means of JSD over what the entropies leave room for (h_js), the
-// form in which U-shapes have been published.
+// F5, divergence from the pivot over depth (M4): every language a thin grey line, family means bold in hue and dash
+// with their names at the end, chosen languages thin in their family's hue, dotted how far a language stands from
+// itself. Above, sqrt(JSD / log 2), which is a metric; below, family means of JSD over what the entropies leave room
+// for (h_js), the form in which U-shapes have been published.
 import type { ColumnTable } from 'arquero';
 import { layerAxis, leftAxis, linear, linePlace, type Plot, type Scale } from './axes.ts';
 import { type Provenance, zeroTextNote } from './caption.ts';
@@ -42,7 +42,8 @@ export function divergence(table: ColumnTable, source: Provenance, options: Dive
   const words = wordsOf(source, options, layers, means);
   const figure = { name: 'divergence', title: words.title, csv: table.toCSV() };
   if (profiles.size === 0) {
-    const why = `No language could be compared with ${nameOf(header, options.pivot)}: at least two languages with counted tokens are needed.`;
+    const pivot = nameOf(header, options.pivot);
+    const why = `No language could be compared with ${pivot}: at least two languages with counted tokens are needed.`;
     return { ...figure, svg: finish(emptyFrame(words, why).root) };
   }
   const scaled = familyMeans(
@@ -82,13 +83,18 @@ function wordsOf(source: Provenance, options: DivergenceOptions, layers: number[
   });
   const sorted = late.sort((a, b) => b.value - a.value);
   const [far, near] = [sorted[0], sorted.at(-1)];
+  const alone = means.every(({ style }) => style.languages.length === 1);
+  const told = ({ family, value }: { family: string; value: number }) => `${family} (${decimal(value)})`;
   const title =
     sorted.length < 2
       ? `Distance of routing from ${pivot}`
-      : `Furthest from ${pivot} late: ${far.family} (${decimal(far.value)}); nearest: ${near!.family} (${decimal(near!.value)})`;
+      : `Furthest from ${pivot} late: ${told(far)}; nearest: ${told(near!)}`;
   return {
     title,
-    reading: `Distance between each language’s choice of experts and ${pivot}’s. Grey: languages; bold: means of families; dotted: a language’s distance from itself, two halves of its texts.`,
+    reading:
+      `Distance between each language’s choice of experts and ${pivot}’s. ` +
+      `${alone ? '' : 'Grey: languages; bold: means of families; '}` +
+      `${alone ? 'D' : 'd'}otted: a language’s distance from itself, two halves of its texts.`,
     caption: captionOf(
       source,
       options,

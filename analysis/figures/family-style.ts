@@ -1,5 +1,5 @@
-// How a family looks wherever it is drawn: hue, and the dash and glyph that double the hue for those who do not see it and
-// for grey print. Families by number of languages, so the largest gets the plainest of each.
+// How a family looks wherever it is drawn: hue, and the dash and glyph that double the hue for those who do not see it
+// and for grey print. Families by number of languages, so the largest gets the plainest of each.
 import type { TraceHeader } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
 import { familyHues } from './caption.ts';
@@ -40,7 +40,7 @@ export function languageStyles(header: TraceHeader): Map<string, FamilyStyle> {
 
 /** Line in the family's hue and dash; hues too light for paper get a dark casing. */
 export function familyLine(into: Mark, points: Point[], style: FamilyStyle, width: number): Mark {
-  if (isPale(style.hue)) polyline(into, points, INK, width + 1.6, style.dash);
+  if (isPale(style.hue)) polyline(into, points, INK, width + 1, style.dash);
   return polyline(into, points, style.hue, width, style.dash);
 }
 

@@ -1,5 +1,5 @@
-// The sheet that a figure is drawn on: what was found in one line, how to read it, room for the picture, and below it the
-// caption with view, n, interval and cut. The height follows from the words, so that nothing is cut off.
+// The sheet that a figure is drawn on: what was found in one line, how to read it, room for the picture, and below it
+// the caption with view, n, interval and cut. The height follows from the words, so that nothing is cut off.
 import type { View } from '../document-counts.ts';
 import type { Averaging } from '../usage.ts';
 import { type Provenance, provenance } from './caption.ts';
@@ -54,7 +54,7 @@ export function emptyFrame(words: Words, why: string): Frame {
   return sheet;
 }
 
-/** Caption: view, n, run; how the intervals were made or that there are none (null: the figure shows none); what was left out. */
+/** Caption: view, n, run; how intervals were made, or that there are none (null: the figure shows none); the cut. */
 export function captionOf(source: Provenance, options: FigureOptions, hasInterval: boolean | null, cut = ''): string {
   const made = options.resampling ? `, ${options.resampling}` : '';
   const interval = hasInterval

@@ -1,5 +1,5 @@
-// Words beside marks: labels at the ends of lines, pushed apart and tied to their line; numbers and intervals as a reader
-// wants them.
+// Words beside marks: labels at the ends of lines, pushed apart and tied to their line; numbers and intervals as a
+// reader wants them.
 import { apart, INK, line, type Mark, text } from './svg.ts';
 
 /** Mean width of a word in px, by the measure that `wrap` uses. */

@@ -1,6 +1,7 @@
-// F10, entropy ridges (M2): a ridge per language family, height h = H / log E over depth, its languages as thin lines in it,
-// the pivot's line dashed behind each. A ridge that falls away from the dashed line at the right is a family whose routing
-// collapses on few experts in the last layers; the gap at the end is filled dark. All ridges have one scale, cut below.
+// F10, entropy ridges (M2): a ridge per language family, height h = H / log E over depth, its languages as thin lines
+// in it, the pivot's line dashed behind each. A ridge that falls away from the dashed line at the right is a family
+// whose routing collapses on few experts in the last layers; the gap is filled dark. All ridges have one scale, cut
+// below.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { GRID, layerAxis, linear, linePlace, type Plot, type Scale } from './axes.ts';
@@ -97,19 +98,14 @@ function wordsOf(
   const least = gaps.sort((a, b) => a.late - b.late)[0];
   const name = nameOf(header, options.pivot);
   const known = base !== null && least !== undefined && least.code !== options.pivot;
+  const found = known ? `${nameOf(header, least.code)} (h ${decimal(least.late)}); ${name}: ${decimal(base)}` : '';
+  const scale = `Every ridge spans ${decimal(low, 1)} to ${decimal(high, 1)}; intervals are in the table.`;
   return {
-    title: known
-      ? `Least even use of experts late: ${nameOf(header, least.code)} (h ${decimal(least.late)}); ${name}: ${decimal(base)}`
-      : 'How evenly languages use the experts',
+    title: known ? `Least even use of experts late: ${found}` : 'How evenly languages use the experts',
     reading:
       'Height: entropy h of a family’s choice of experts, 1 = all experts alike. Thin lines: its languages. ' +
       `Dashed: ${name}; dark where the family is below it. Right: the last layer, and how far from ${name}.`,
-    caption: captionOf(
-      source,
-      options,
-      null,
-      `Every ridge spans ${decimal(low, 1)} to ${decimal(high, 1)}; intervals are in the table. ${zeroTextNote(header)}`.trim(),
-    ),
+    caption: captionOf(source, options, null, `${scale} ${zeroTextNote(header)}`.trim()),
   };
 }
 
@@ -157,7 +153,7 @@ function drawNames(
   for (const h of y.domain()) {
     text(root, LEFT - 6, y(h) + (h === y.domain()[0] ? 1 : 7), decimal(h, 1), {
       anchor: 'end',
-      size: 9.5,
+      size: SMALL,
       fill: FAINT,
     });
   }

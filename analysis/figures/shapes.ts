@@ -49,8 +49,8 @@ function glyphPath(kind: Glyph, x: number, y: number, size: number): string {
     )}Z`;
   switch (kind) {
     case 'circle': {
-      const r = round(size);
-      return `M${round(x - size)},${round(y)}a${r},${r} 0 1 0 ${round(2 * size)},0a${r},${r} 0 1 0 ${round(-2 * size)},0Z`;
+      const [r, across] = [round(size), round(2 * size)];
+      return `M${round(x - size)},${round(y)}a${r},${r} 0 1 0 ${across},0a${r},${r} 0 1 0 -${across},0Z`;
     }
     case 'square':
       return at([

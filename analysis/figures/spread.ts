@@ -1,6 +1,7 @@
-// F2, the test of late spread as a forest: a row per model, seed or control, a column per contrast of D = I(Λ;E) / log n between
-// depth bands, each a dot with its 95 % interval against a zero line. Late spread holds where both late columns lie right of zero;
-// the grey rows say how much of it an untrained router, or token identity alone, would show.
+// F2, the test of late spread as a forest: a row per model, seed or control, a column per contrast of D = I(Λ;E) / log
+// n between depth bands, each a dot with its 95 % interval against a zero line. Late spread holds where both late
+// columns lie right of zero; the grey rows say how much of it an untrained router, or token identity alone, would
+// show.
 import type { ColumnTable } from 'arquero';
 import { GRID, linear, type Scale } from './axes.ts';
 import type { Provenance } from './caption.ts';
@@ -24,6 +25,8 @@ interface Row {
   high: number | null;
 }
 
+const UNKNOWN = { estimate: null, low: null, high: null };
+
 const COLUMNS: { contrast: Contrast; head: string; under: string }[] = [
   { contrast: 'index', head: 'Index', under: 'late − larger other' },
   { contrast: 'late-early', head: 'Late − early', under: '> 0: part of the claim' },
@@ -46,7 +49,7 @@ const ROW = 22;
 
 /** Draws a spread table; rows of one label stand on one line, trained models first. */
 export function spread(table: ColumnTable, source: Provenance, options: SpreadOptions): Figure {
-  const rows = table.objects() as Row[];
+  const rows = (table.objects() as Partial<Row>[]).map((row): Row => ({ ...UNKNOWN, ...row }) as Row);
   const told = rows.filter(row => row.estimate !== null && Number.isFinite(row.estimate));
   const hasInterval = told.some(row => row.low !== null);
   const words = {
@@ -59,7 +62,8 @@ export function spread(table: ColumnTable, source: Provenance, options: SpreadOp
   const figure = { name: 'spread', title: words.title, csv: table.toCSV() };
   if (told.length === 0) {
     const why =
-      'The test of late spread could not be made: it needs MoE layers early and late, and two languages with counted tokens.';
+      'The test of late spread could not be made: it needs MoE layers early and late, ' +
+      'and two languages with counted tokens.';
     return { ...figure, svg: finish(emptyFrame(words, why).root) };
   }
   const lines = linesOf(rows);
@@ -140,9 +144,12 @@ function drawColumn(
   const bottom = top + lines.length * ROW;
   text(root, left, top - 24, head, { weight: 'bold', size: 12 });
   text(root, left, top - 9, under, { fill: FAINT, size: SMALL });
-  for (const tick of x.ticks(3)) {
+  for (const tick of x.ticks(2)) {
     line(root, x(tick), top, x(tick), bottom, GRID, 0.8);
-    text(root, x(tick), bottom + 15, signed(tick, 2).replace(/0$/, ''), { anchor: 'middle', fill: FAINT });
+    text(root, x(tick), bottom + 15, tick === 0 ? '0' : signed(tick).replace(/0$/, ''), {
+      anchor: 'middle',
+      fill: FAINT,
+    });
   }
   line(root, x(0), top - 4, x(0), bottom + 4, INK, 1.2);
   for (const [i, { label, kind, cells }] of lines.entries()) {

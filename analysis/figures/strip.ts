@@ -1,6 +1,6 @@
-// F4, the whole model in one strip: layers from left to right, languages by family from top to bottom, colour = how far a
-// language's routing stands from the pivot's (M4: Jensen–Shannon distance, less the distance of a language from itself).
-// Above it the mean over languages, so that a U or a late rise is seen before any cell is read.
+// F4, the whole model in one strip: layers from left to right, languages by family from top to bottom, colour = how
+// far a language's routing stands from the pivot's (M4: Jensen–Shannon distance, less its distance from itself). Above
+// it the mean over languages, so that a U or a late rise is seen before any cell is read.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { layerAxis, layerPlace, leftAxis, linear, type Plot } from './axes.ts';
@@ -58,7 +58,8 @@ export function strip(table: ColumnTable, source: Provenance, options: StripOpti
   const words = wordsOf(source, options, layers, mean, value, columns[0]);
   const figure = { name: 'strip', title: words.title, csv: table.toCSV() };
   if (mean.every(v => v === null)) {
-    const why = `No language could be compared with ${nameOf(header, options.pivot)}: at least two languages with counted tokens are needed.`;
+    const pivot = nameOf(header, options.pivot);
+    const why = `No language could be compared with ${pivot}: at least two languages with counted tokens are needed.`;
     return { ...figure, svg: finish(emptyFrame(words, why).root) };
   }
   const height = header.languages.length > 24 ? 11.5 : 18;
@@ -91,7 +92,9 @@ function wordsOf(
   const hasInterval = [...low.values()].some(profile => profile.some(v => v !== null));
   return {
     title: told === '' ? `Routing distance from ${pivot}` : `Routing distance from ${pivot}: ${told}`,
-    reading: `A row is a language, a column a layer; the darker, the further its choice of experts is from ${pivot}’s${beyond}. Above: the mean.`,
+    reading:
+      'A row is a language, a column a layer; the darker, the further its choice of experts is from ' +
+      `${pivot}’s${beyond}. Above: the mean.`,
     caption: captionOf(source, options, hasInterval, `Jensen–Shannon distance, 0 to 1. ${zeroTextNote(header)}`.trim()),
   };
 }

@@ -1,5 +1,5 @@
-// Two trees over the same leaves, face to face, each leaf tied to itself: where the trees disagree, the ties cross. Branches
-// are turned, which changes no tree, so that few ties cross (children in the order of their mean place on the other side).
+// Two trees over the same leaves, face to face, each leaf tied to itself: where the trees disagree, the ties cross.
+// Branches are turned, which changes no tree, so that few ties cross (children by their mean place on the other side).
 import { leafOrder, type Merge } from '../tree.ts';
 import type { Scale } from './axes.ts';
 import { linear } from './axes.ts';
@@ -37,17 +37,23 @@ export function untangle(left: Merge[], right: Merge[], n: number): Tangle {
   return best;
 }
 
-/** Leaves of a tree, children by the mean place of their leaves in `other`; ties keep the lower id first. */
+/**
+ * Leaves of a tree, children by the mean place of their leaves in `other`; ties keep the lower id first. Merges at one
+ * height are one branching in as many: their order under each other means nothing.
+ */
 export function turned(merges: Merge[], n: number, other: number[]): number[] {
   const place = new Float64Array(n);
   for (const [position, leaf] of other.entries()) place[leaf] = position;
-  const members = Array.from({ length: n }, (_, leaf) => [leaf]);
   const mean = (leaves: number[]) => leaves.reduce((sum, leaf) => sum + place[leaf], 0) / leaves.length;
-  for (const { a, b } of merges) {
-    const swap = mean(members[b]) < mean(members[a]);
-    members.push(swap ? [...members[b], ...members[a]] : [...members[a], ...members[b]]);
+  const sorted = (children: number[][]) => [...children].sort((a, b) => mean(a) - mean(b)).flat();
+  const nodes = Array.from({ length: n }, (_, leaf) => ({ height: -1, children: [[leaf]] }));
+  for (const { a, b, height } of merges) {
+    const children = [nodes[a], nodes[b]].flatMap(child =>
+      height - child.height < 1e-9 ? child.children : [sorted(child.children)],
+    );
+    nodes.push({ height, children });
   }
-  return members.at(-1) ?? [];
+  return sorted(nodes.at(-1)?.children ?? []);
 }
 
 /** Pairs of leaves whose order differs between the two sides. */
