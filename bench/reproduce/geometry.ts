@@ -50,6 +50,7 @@ export async function geometryOf(
       language.push(batch.language_BS[t]);
       halfOf.push(half[document]);
     });
+    if (kept.length === 0) continue;
     const inputs = tf.tidy(() => {
       const found: Tensor2D[] = [];
       forward(model, tokenInput(batch, null), {

@@ -22,6 +22,7 @@ export async function main(args: string[]): Promise<void> {
       only: { type: 'string' },
       jobs: { type: 'string', default: '1' },
       threads: { type: 'string', default: '1' },
+      traces: { type: 'boolean', default: false },
       out: { type: 'string', default: 'runs/reproduce' },
       plan: { type: 'string', default: here('plan.yaml') },
     },
@@ -39,7 +40,8 @@ export async function main(args: string[]): Promise<void> {
         say,
       });
     if (steps.includes('measure'))
-      for (const { id } of jobs) if (existsSync(finishedFile(root, id))) await measure(join(root, id), say);
+      for (const { id } of jobs)
+        if (existsSync(finishedFile(root, id))) await measure(join(root, id), { traces: values.traces, say });
     if (steps.includes('collect')) collect(jobs, root, say);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

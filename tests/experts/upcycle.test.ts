@@ -107,6 +107,41 @@ describe('router starts', () => {
     expect(() => rowsOf({ kind: 'orthogonal', std: 1 }, 5, 4)).toThrow(UserError);
   });
 
+  test('centred: rows at right angles to the common mean, otherwise the normal rows', () => {
+    const [experts, width] = [4, 16];
+    const mean_ED = Float32Array.from({ length: experts * width }, (_, i) => Math.sin(i) + 3);
+    const common = Float32Array.from({ length: width }, (_, d) => {
+      let sum = 0;
+      for (let e = 0; e < experts; e++) sum += mean_ED[e * width + d] / experts;
+      return sum;
+    });
+    const normal = initRouter({ kind: 'normal', std: 0.1 }, experts, width, normalDraws('c'));
+    const centred = initRouter({ kind: 'centred', std: 0.1, mean_ED }, experts, width, normalDraws('c'));
+    for (let e = 0; e < experts; e++) {
+      const [row, was] = [centred, normal].map(rows => rows.slice(e * width, (e + 1) * width));
+      expect(Math.abs(dot(row, common))).toBeLessThan(1e-5);
+      const lost = was.map((value, d) => value - row[d]); // all of it along the mean
+      expect(dot(lost, common) ** 2).toBeCloseTo(dot(lost, lost) * dot(common, common), 5);
+    }
+    expect(() => initRouter({ kind: 'centred', std: 1, mean_ED }, 3, width, normalDraws('c'))).toThrow(UserError);
+  });
+
+  test('biased: the common mean gets a further logit of the asked spread, directions across it nothing', () => {
+    const [experts, width] = [64, 16];
+    const common = Float32Array.from({ length: width }, (_, d) => (d === 3 ? 0.5 : 0));
+    const mean_ED = Float32Array.from({ length: experts * width }, (_, i) => common[i % width]);
+    const normal = initRouter({ kind: 'normal', std: 0.02 }, experts, width, normalDraws('b'));
+    const biased = initRouter({ kind: 'biased', std: 0.02, bias: 2, mean_ED }, experts, width, normalDraws('b'));
+    const logits = Float32Array.from(
+      { length: experts },
+      (_, e) => (biased[e * width + 3] - normal[e * width + 3]) * 0.5,
+    );
+    expect(Math.abs(spread(logits) / 2 - 1)).toBeLessThan(5 / Math.sqrt(2 * experts));
+    biased.forEach((value, i) => {
+      if (i % width !== 3) expect(value).toBe(normal[i]);
+    });
+  });
+
   test('hidden-mean: each group scores highest on its own row, though all share a large common direction', () => {
     const draw = sampler('hidden');
     const [experts, width] = [4, 16];

@@ -5,10 +5,12 @@ import { syntheticCorpus } from '../../src/data/synthetic.ts';
 import { tokenizeDocuments } from '../../src/data/tokenize.ts';
 import { bytesTokenizer } from '../../src/data/tokenizer/bytes.ts';
 import { selectBackend } from '../../src/engine/backend.ts';
+import { type Tensor2D, tf } from '../../src/engine/tf.ts';
 import { UserError } from '../../src/errors.ts';
 import { documentLosses } from '../../src/eval/evaluate.ts';
 import { modelSpec } from '../../src/model/spec.ts';
 import { type TokenInput, tokenInput } from '../../src/model/token-input.ts';
+import { forward } from '../../src/model/transformer.ts';
 import type * as Upcycle from '../../src/model/upcycle.ts';
 import { createModel, disposeModel, hostTensors, type Model } from '../../src/model/weights.ts';
 import { type Growth, growExperts } from '../../src/train/grow.ts';
@@ -57,7 +59,7 @@ const logitsAt = (model: Model, mode: 'free' | 'forced') =>
     .flat();
 
 describe('exact copies', () => {
-  test.each(['normal', 'orthogonal', 'zero', 'hidden-mean'] as const)(
+  test.each(['normal', 'orthogonal', 'zero', 'centred', 'hidden-mean'] as const)(
     'normalised gates, router start %s: the logits are the dense model’s, forced or free',
     async init => {
       const { dense, growth } = await grown({ router: { init } });
@@ -106,13 +108,37 @@ describe('exact copies', () => {
   });
 });
 
-test('a hidden-mean start without held-out text is refused in words', async () => {
-  const settings: Settings = { router: { init: 'hidden-mean' } };
-  const spec = toySpec(settings, true);
-  const dense = createModel(spec, toyWeights(spec));
-  await expect(growExperts(dense, toyConfig(settings), toyMap, [], rng())).rejects.toThrow(UserError);
+test('a router start with favourites: the mean input of each layer gets logits as far apart as asked', async () => {
+  const { dense, growth } = await grown({ router: { init_std: 0, init_bias: 2 } });
+  const logits: number[] = [];
+  tf.tidy(() => {
+    forward(dense, tokens, {
+      mode: 'free',
+      onFfnInput: (layer, x_TD) => {
+        const router_ED = growth.model.weights.get(`model.layers.${layer}.mlp.gate.weight`) as Tensor2D | undefined;
+        if (router_ED) logits.push(...(x_TD.matMul(router_ED, false, true).mean(0).dataSync() as Float32Array));
+      },
+    });
+  });
+  // Eight draws of N(0, 2), over a sample that is not quite the one whose mean they were drawn for.
+  const spread = Math.sqrt(logits.reduce((sum, z) => sum + z * z, 0) / logits.length);
+  expect(logits).toHaveLength(8);
+  expect(spread).toBeGreaterThan(0.7);
+  expect(spread).toBeLessThan(4);
   disposeModel(dense);
+  disposeModel(growth.model);
 });
+
+test.each([{ init: 'hidden-mean' }, { init: 'centred' }, { init_bias: 1 }] as const)(
+  'a router start that needs held-out text is refused in words without: %o',
+  async router => {
+    const settings: Settings = { router };
+    const spec = toySpec(settings, true);
+    const dense = createModel(spec, toyWeights(spec));
+    await expect(growExperts(dense, toyConfig(settings), toyMap, [], rng())).rejects.toThrow(UserError);
+    disposeModel(dense);
+  },
+);
 
 test('noise makes the experts differ from the dense network and from each other, and is not an error', async () => {
   const { dense, growth } = await grown({ upcycle: { noise: 0.1 } });
