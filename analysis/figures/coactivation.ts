@@ -6,6 +6,8 @@ import type { TraceHeader } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
 import { familyHues, type Provenance, pickLayers } from './caption.ts';
 import { cellPanel, cellRow, MOST_MARKS, SHADES } from './cells.ts';
+import { familyKey, familyKeyHeight } from './family-key.ts';
+import { familyStyles } from './family-style.ts';
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET, SMALL } from './frame.ts';
 import { decimal, signed, withInterval } from './labels.ts';
 import { chainOrder } from './order.ts';
@@ -78,8 +80,10 @@ export function coactivationPicture(
   const down = Array.from({ length: Math.ceil(panels.length / across) }, (_, i) =>
     panels.slice(i * across, (i + 1) * across),
   );
+  const styles = familyStyles(header).filter(({ family }) => panels.some(panel => panel.families.includes(family)));
+  const key = familyKeyHeight(styles, SHEET - 2 * MARGIN);
   const heights = down.map(list => HEAD + Math.max(...list.map(({ cell, order }) => cell * order.length)) + GAP);
-  const sheet = frame(SHEET, heights.reduce((a, b) => a + b, 0) + 40, words);
+  const sheet = frame(SHEET, heights.reduce((a, b) => a + b, 0) + 38 + key, words);
   const single = panels.reduce((sum, { order }) => sum + order.length ** 2, 0) <= MOST_MARKS;
   for (const [i, list] of down.entries()) {
     for (const [j, panel] of list.entries()) {
@@ -90,7 +94,8 @@ export function coactivationPicture(
       else drawRows(sheet.root, panel, header, reach);
     }
   }
-  drawKey(sheet.root, sheet.bottom - 26, reach);
+  drawKey(sheet.root, sheet.bottom - key - 28, reach);
+  familyKey(sheet.root, { x: MARGIN, y: sheet.bottom - key + 14, width: SHEET - 2 * MARGIN }, styles, 'swatch');
   return { name, title: words.title, svg: finish(sheet.root), csv };
 }
 

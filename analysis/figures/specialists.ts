@@ -5,6 +5,7 @@ import type { ColumnTable } from 'arquero';
 import { scaleLog } from 'd3-scale';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { expertLabel, type Provenance, pickLayers } from './caption.ts';
+import { familyKey, familyKeyHeight } from './family-key.ts';
 import { type FamilyStyle, familyGlyph, familyStyles } from './family-style.ts';
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET, SMALL } from './frame.ts';
 import { decimal, textWidth, withInterval } from './labels.ts';
@@ -60,11 +61,12 @@ export function specialists(universality: ColumnTable, source: Provenance, optio
   }
   const across = layers.length <= 3 ? layers.length : layers.length <= 6 ? 3 : 4;
   const down = Math.ceil(layers.length / across);
-  const sheet = frame(SHEET, down * (HEIGHT + GAP.y) + 62, words);
+  const styles = new Map(familyStyles(header).map(style => [style.family, style]));
+  const key = familyKeyHeight([...styles.values()], SHEET - 32);
+  const sheet = frame(SHEET, down * (HEIGHT + GAP.y) + 32 + key, words);
   const width = (SHEET - LEFT - 16 - (across - 1) * GAP.x) / across;
   const even = header.expertsPerToken / header.numExperts;
   const most = Math.max(2, ...known.map(row => row.load / even)) * 1.3;
-  const styles = new Map(familyStyles(header).map(style => [style.family, style]));
   for (const [i, layer] of layers.entries()) {
     const left = LEFT + (i % across) * (width + GAP.x);
     const top = sheet.top + 22 + Math.floor(i / across) * (HEIGHT + GAP.y);
@@ -80,7 +82,7 @@ export function specialists(universality: ColumnTable, source: Provenance, optio
     anchor: 'middle',
     fill: FAINT,
   });
-  drawKey(sheet.root, under + 26, [...styles.values()]);
+  familyKey(sheet.root, { x: 16, y: under + 24, width: SHEET - 32 }, [...styles.values()], 'glyph');
   return done(sheet.root);
 }
 
@@ -161,16 +163,5 @@ function nameSpecialists(root: Mark, panel: Panel, y: Scale, mine: Expert[], eve
     const right = cx + 8 + textWidth(words, SMALL) < panel.left + panel.width;
     text(root, right ? cx + 6 : cx - 6, at, words, { size: SMALL, halo: 3, anchor: right ? 'start' : 'end' });
     above = at;
-  }
-}
-
-function drawKey(root: Mark, y: number, styles: FamilyStyle[]): void {
-  let x = 16;
-  for (const style of styles) {
-    const width = 18 + textWidth(style.family, SMALL) + 10;
-    if (x + width > SHEET - 16) break;
-    familyGlyph(root, x + 5, y - 3.6, style, 4.4);
-    text(root, x + 14, y, style.family, { size: SMALL });
-    x += width;
   }
 }
