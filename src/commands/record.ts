@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CountRow } from '../../routing/trace.ts';
 import type { RoutingMode } from '../../routing/types.ts';
-import { SOURCE_NAMES } from '../data/corpus.ts';
+import { loadCorpus, SOURCE_NAMES } from '../data/corpus.ts';
 import { tokenizeDocuments } from '../data/tokenize.ts';
 import { readableTokens } from '../data/tokenizer/readable.ts';
 import { specialIds } from '../data/tokenizer/special.ts';
@@ -18,7 +18,7 @@ import type { Recorded } from '../trace/recorded.ts';
 import { readMetrics } from '../train/metrics.ts';
 import { type Prepared, prepare } from '../train/prepare.ts';
 import { documentsOf, type Named, openHeldOut, openNamed, passShape, refuseUnknownIds } from './held-out.ts';
-import { openFor } from './memory.ts';
+import { closeModel, openFor } from './memory.ts';
 import { thousands } from './output.ts';
 import { passProgress } from './pass-progress.ts';
 
@@ -45,21 +45,36 @@ export async function openTraced(
   options: TextOptions,
   say: (line: string) => void,
 ): Promise<Traced> {
-  const open = openFor(options, say);
-  const { text, families } = options;
-  const traced =
-    text === undefined
-      ? heldOut(await openHeldOut<Evaluated>(path, open, families), families !== undefined)
-      : text === 'builtin'
-        ? await builtIn(openNamed<Evaluated>(path, open, families), families !== undefined)
-        : await ownText(openNamed<Evaluated>(path, open, families), text);
-  const { held } = traced;
-  if (!held.model.spec.layers.includes('moe'))
-    throw new UserError(
-      `${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`,
-    );
-  refuseUnknownIds(traced.documents, held.model.spec.vocab_size, held.checkpoint);
-  return { ...traced, documents: sampleByLanguage(traced.documents, options.tokens) };
+  let model: Evaluated | null = null;
+  const open: ReturnType<typeof openFor> = directory => {
+    const opened = openFor(options, say)(directory);
+    model = opened.model;
+    return opened;
+  };
+  try {
+    const traced = await withText(path, options, open);
+    const { held, documents } = traced;
+    if (!held.model.spec.layers.includes('moe'))
+      throw new UserError(
+        `${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`,
+      );
+    refuseUnknownIds(documents, held.model.spec.vocab_size, held.checkpoint);
+    return { ...traced, documents: sampleByLanguage(documents, options.tokens) };
+  } catch (error) {
+    if (model) closeModel(model);
+    throw error;
+  }
+}
+
+async function withText(
+  path: string | undefined,
+  { text, families }: TextOptions,
+  open: ReturnType<typeof openFor>,
+): Promise<Traced> {
+  const foreign = families !== undefined;
+  if (text === undefined) return heldOut(await openHeldOut<Evaluated>(path, open, families), foreign);
+  const named = openNamed<Evaluated>(path, open, families);
+  return text === 'builtin' ? builtIn(named, foreign) : ownText(named, text);
 }
 
 /** What training held out for tests. @param foreign a model that this program did not train has read none of the text for certain */
@@ -73,6 +88,11 @@ function heldOut(held: Named<Evaluated> & { prepared: Prepared }, foreign: boole
 /** The parallel text of the installed packages, whatever the checkpoint was trained on. */
 async function builtIn(held: Named<Evaluated>, foreign: boolean): Promise<Traced> {
   const data = { ...held.config.data, sources: [...SOURCE_NAMES], files: [], allow_missing: true };
+  const { languages } = held.map;
+  if (loadCorpus(languages, { allowMissing: true }).documents.length === 0)
+    throw new UserError(
+      `the built-in text has none of the languages ${languages.map(({ code }) => code).join(', ')}; give text of your own with --text FILE.`,
+    );
   const prepared = await prepare({ ...held.config, data }, held.map, held.tokenizer);
   return heldOut({ ...held, prepared }, foreign);
 }
