@@ -8,7 +8,8 @@ import { table } from './output.ts';
 export function describeGrid(columns: readonly GridColumn[], languages: readonly Language[], verb: string): string[] {
   const lines = ['', pc.bold('Change of loss, bits per byte (+ is worse)'), grid(columns, languages), LEGEND, ''];
   lines.push(pc.bold('On the target, with controls'), controls(columns), '');
-  for (const column of columns) lines.push(verb === 'ablate' ? verdict(column) : steered(column));
+  for (const column of columns)
+    lines.push((verb === 'ablate' ? verdict(column) : steered(column)).replace(/ {2,}/g, ' '));
   return lines;
 }
 

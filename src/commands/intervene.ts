@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkActs } from '../../routing/intervene/acts.ts';
+import type { TokenDocument } from '../data/types.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { type Evaluated, sampleByLanguage } from '../eval/evaluate.ts';
@@ -15,6 +16,7 @@ import { type ExpertUsage, measureUsage, type PassShape } from '../intervene/usa
 import { makeFolder } from '../make-folder.ts';
 import { useBackend } from './backend.ts';
 import { documentsOf, type HeldOut, openHeldOut, passShape } from './held-out.ts';
+import { drawGrid } from './intervene-figure.ts';
 import { familiesOf, readExperts, readLayers, readTargets } from './intervene-options.ts';
 import { describeGrid } from './intervene-tables.ts';
 import { closeModel, openFor } from './memory.ts';
@@ -63,18 +65,24 @@ export async function interveneOnGrid(
   try {
     const shape = { ...passShape(held), mode: readMode(options.routing, held.model.spec.router) };
     refuseDense(held);
-    const columns = await measured(held, shape, options, out);
-    const files = options.out === undefined ? [] : write(options.out, held, verb, options, columns);
+    const documents = sampleByLanguage(documentsOf(held, 'test'), options.tokens);
+    const columns = await measured(held, shape, documents, options, out);
+    const result = {
+      ...{ run: held.name, step: held.step, verb, settings: settingsOf(options) },
+      columns: columns.map(column => columnJson(column, held)),
+    };
+    const files =
+      options.out === undefined
+        ? []
+        : writeAll(options.out, {
+            'intervention.csv': gridCsv(columns, held.map.languages),
+            'intervention.json': `${JSON.stringify(result, null, 2)}\n`,
+            'intervention.svg': drawGrid(columns, held, documents, shape.mode),
+          });
     for (const line of describeGrid(columns, held.map.languages, verb)) out.say(line);
-    for (const file of files) out.say(`Numbers:  ${file}`);
-    out.result({
-      run: held.name,
-      step: held.step,
-      verb,
-      settings: settingsOf(options),
-      files,
-      columns: columns.map(c => columnJson(c, held)),
-    });
+    if (files.length > 0) out.say('');
+    for (const file of files) out.say(file);
+    out.result({ ...result, files });
   } finally {
     closeModel(held.model);
   }
@@ -87,13 +95,18 @@ export function refuseDense({ model, checkpoint }: HeldOut<Evaluated>): void {
   );
 }
 
-async function measured(held: HeldOut<Evaluated>, shape: PassShape, options: GridOptions, out: Output) {
+async function measured(
+  held: HeldOut<Evaluated>,
+  shape: PassShape,
+  documents: TokenDocument[],
+  options: GridOptions,
+  out: Output,
+): Promise<GridColumn[]> {
   const { model, map, prepared } = held;
   const { languages } = map;
   const targets = readTargets(options.targets, languages);
   const on = options.on === undefined ? null : together(readTargets(options.on, languages, '--on'));
   const choosing = sampleByLanguage(documentsOf(held, 'validation'), options.tokens);
-  const documents = sampleByLanguage(documentsOf(held, 'test'), options.tokens);
   const progress = passProgress(out.json, model.spec.num_hidden_layers);
   const usage = await measureUsage(model, choosing, languages, shape);
   const planner = (target: Target): Planned => planOf(usage, target, held, options);
@@ -180,25 +193,13 @@ function expertsOf(
   );
 }
 
-function write(
-  folder: string,
-  held: HeldOut<Evaluated>,
-  verb: string,
-  options: GridOptions,
-  columns: GridColumn[],
-): string[] {
+/** @param contents by file name @returns the files */
+function writeAll(folder: string, contents: Record<string, string>): string[] {
   makeFolder(folder);
-  const files = ['intervention.csv', 'intervention.json'].map(name => join(folder, name));
-  writeFileSync(files[0], gridCsv(columns, held.map.languages));
-  const json = {
-    run: held.name,
-    step: held.step,
-    verb,
-    settings: settingsOf(options),
-    columns: columns.map(c => columnJson(c, held)),
-  };
-  writeFileSync(files[1], `${JSON.stringify(json, null, 2)}\n`);
-  return files;
+  return Object.entries(contents).map(([name, text]) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  });
 }
 
 const settingsOf = ({ backend: _, threads: __, json: ___, out: ____, ...rest }: GridOptions) => rest;

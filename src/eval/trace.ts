@@ -169,7 +169,8 @@ function tokensOf(batch: Batch, documents: TokenDocument[], slots: Slots, read: 
   return token_T;
 }
 
-function headerOf(request: TraceRequest): TraceHeader {
+/** What a trace says of its model, languages and documents. */
+export function headerOf(request: Omit<TraceRequest, 'step' | 'history'>): TraceHeader {
   const { model, map, documents, mode, run, modelName, trainingBytes, untrainedRouter } = request;
   const { spec } = model;
   return {

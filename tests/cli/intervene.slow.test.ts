@@ -45,6 +45,7 @@ describe('grids', () => {
     const own = rows.map(row => row.split(',')).filter(([, , , control]) => control === 'none');
     expect(own).toHaveLength(3 * 5);
     for (const row of own) expect(row.slice(6).every(cell => cell === '' || Number.isFinite(Number(cell)))).toBe(true);
+    expect(readFileSync(at('grid', 'intervention.svg'), 'utf8')).toMatch(/^<svg/);
     const json = JSON.parse(readFileSync(at('grid', 'intervention.json'), 'utf8'));
     expect(json.columns[0].experts).toEqual({ 1: [expect.any(Number)], 2: [expect.any(Number)] });
   }, 60_000);

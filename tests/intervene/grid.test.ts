@@ -205,7 +205,7 @@ describe('tables', () => {
     expect(text).toContain('also in quiz and udhr alone.');
     expect(said(false, 'ablate')).toContain('no module; the rule holds for the points and not for their intervals');
     expect(said(true, 'steer')).toContain(
-      '14.5 σ from random experts; worst elsewhere  0.000 on Indo-European; 1 of 2 languages better.',
+      '14.5 σ from random experts; worst elsewhere 0.000 on Indo-European; 1 of 2 languages better.',
     );
   });
 });
