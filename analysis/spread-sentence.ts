@@ -14,28 +14,39 @@ const within = ({ estimate, low, high }: Contrast) =>
     ? `${points(estimate)} points`
     : `${points(estimate)} points, 95 % interval ${points(low)} to ${points(high)}`;
 
-/** One sentence: the verdict, what it means, the numbers, and what they rest on. */
-export function spreadSentence(spread: Spread): string {
-  const { verdict, reason, bands, contrasts, languages, units } = spread;
-  if (!bands || !contrasts) return `Cannot tell whether routing spreads out by language in the end: ${reason}.`;
+/** The verdict and what it means, without a number: for a headline. No full stop. */
+export function spreadHeadline({ verdict, reason, bands, contrasts }: Spread): string {
+  if (!bands || !contrasts) return `Cannot tell whether routing spreads out by language in the end: ${reason}`;
   const L = bands.early.length + bands.middle.length + bands.late.length;
-  const [first, between, last] = [bands.early, bands.middle, bands.late].map(band => `${band.length}`);
-  const end = `the last ${last} of ${L} MoE layers`;
-  const lead = {
+  const end = `the last ${bands.late.length} of ${L} MoE layers`;
+  const first = bands.early.length;
+  return {
     'late spread': `Late spread: experts tell languages apart best in ${end}`,
     'U-shape': `U-shape: experts tell languages apart in the first ${first} and ${end}, less in between, and the end is not above the beginning`,
     both: `Late spread on top of a U-shape: experts tell languages apart best in ${end}, but also more in the first ${first} than in between`,
     neither: `Neither late spread nor a U-shape: experts do not tell languages apart better in ${end} than before`,
     'cannot tell': `Cannot tell whether routing spreads out by language in the end: ${reason}`,
   }[verdict];
+}
+
+/** The numbers behind the headline and what they rest on; empty without depth. No full stop. */
+export function spreadNumbers({ verdict, bands, contrasts, languages, units, smallest }: Spread): string {
+  if (!bands || !contrasts) return '';
+  const [first, between, last] = [bands.early, bands.middle, bands.late].map(band => band.length);
   const numbers =
     `the expert of a token gives away ${percent(contrasts.late.estimate)} of its language's identity in the last ${last}, ` +
     `${percent(contrasts.early.estimate)} in the first ${first} and ${percent(contrasts.middle.estimate)} in the ${between} between`;
   const texts = `${units.number} ${units.kind === 'items' ? 'parallel texts' : 'documents'} in each of ${languages} languages`;
-  const power =
-    verdict === 'neither' && spread.smallest ? `; ${points(spread.smallest)} would be found 8 times in 10` : '';
+  const power = verdict === 'neither' && smallest ? `; ${points(smallest)} would be found 8 times in 10` : '';
   const basis = `late minus the larger of both ${within(contrasts.index)}${power}; ${texts}, one trained model`;
-  return `${lead}${verdict === 'cannot tell' ? '; as far as can be seen, ' : ': '}${numbers} (${basis}).`;
+  return `${numbers} (${basis})`;
+}
+
+/** One sentence: the verdict, what it means, the numbers, and what they rest on. */
+export function spreadSentence(spread: Spread): string {
+  const numbers = spreadNumbers(spread);
+  if (numbers === '') return `${spreadHeadline(spread)}.`;
+  return `${spreadHeadline(spread)}${spread.verdict === 'cannot tell' ? '; as far as can be seen, ' : ': '}${numbers}.`;
 }
 
 /** Part (a): whether early layers send everybody through a few shared experts. Empty where depth cannot be judged. */

@@ -17,7 +17,7 @@ import { writeTrace } from '../../src/trace/write.ts';
 import { syntheticTrace } from '../helpers/languages-fixture.ts';
 
 const trace = syntheticTrace();
-const { figures, sentences, metrics } = study(trace);
+const { figures, sentences, metrics } = await study(trace);
 const named = (name: string) => figures.find(figure => figure.name === name)!;
 
 describe('committed pictures', () => {
@@ -37,8 +37,8 @@ describe('committed pictures', () => {
     });
     await expect(picture.svg).toMatchFileSnapshot('flow-deep.svg');
   });
-  it('are the same bytes when drawn again', () => {
-    for (const [i, figure] of study(trace).figures.entries()) expect(figure).toEqual(figures[i]);
+  it('are the same bytes when drawn again', async () => {
+    for (const [i, figure] of (await study(trace)).figures.entries()) expect(figure).toEqual(figures[i]);
   });
 });
 
@@ -76,23 +76,24 @@ describe('the flow picture', () => {
     expect([...stages.keys()]).toEqual(['layer 22', 'layer 23']);
     for (const mass of stages.values()) expect(mass).toBeCloseTo(1, 10);
   });
-  it('draws one MoE layer, and counts without slots, too', () => {
-    const one = study(syntheticTrace({ documents: 2, tokens: 6, moeLayers: [23] })).figures[0];
+  it('draws one MoE layer, and counts without slots, too', async () => {
+    const small = await study(syntheticTrace({ documents: 2, tokens: 6, moeLayers: [23] }));
+    const one = small.figures.find(({ name }) => name === 'flow')!;
     expect(one.title).toContain('the experts of layer 23');
     const { columns, ...rest } = trace;
     const none = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column.slice(0, 0)]));
-    const counted = study({ ...rest, columns: none as unknown as typeof columns });
+    const counted = await study({ ...rest, columns: none as unknown as typeof columns });
     expect(counted.figures.map(figure => figure.name)).toContain('heatmap-selection');
     expect(counted.metrics).toMatchObject({ averaging: 'tokens', step: 400 });
     for (const { svg } of counted.figures) expect(svg).not.toMatch(/NaN|undefined|null|Infinity/);
   });
 });
 
-it('a dead expert is named, not dropped', () => {
+it('a dead expert is named, not dropped', async () => {
   const dead = structuredClone(trace);
   const { expert } = dead.columns;
   for (const [i, e] of expert.entries()) if (e === 5) expert[i] = expert[i ^ 1] === 6 ? 4 : 6;
-  const svg = study({ ...dead, counts: [] }).figures[0].svg;
+  const { svg } = (await study({ ...dead, counts: [] })).figures.find(({ name }) => name === 'flow')!;
   expect(svg.match(/>no token</g)).toHaveLength(2);
   expect(svg.match(/>Afro-Asian</g)).toHaveLength(3);
   expect(svg).not.toMatch(/NaN|undefined|null|Infinity/);
@@ -211,16 +212,30 @@ it('analyze writes pictures, tables, metrics.json and a page that needs nothing 
   const root = mkdtempSync(join(tmpdir(), 'analyze-'));
   writeTrace(join(root, 'trace'), trace);
   const analysis = await analyze(join(root, 'trace'), join(root, 'out'));
-  const names = ['flow', 'heatmap-selection', 'budget', 'routing-over-training'];
-  const expected = [...names.map(n => `${n}.svg`), ...names.map(n => `${n}.csv`), 'metrics.json', 'report.html'];
-  expect(analysis.files.map(file => basename(file))).toEqual(expected);
+  const written = analysis.files.map(file => basename(file));
+  const names = figures.map(({ name }) => name);
+  expect(names).toEqual([
+    ...['budget', 'flow', 'heatmap-selection', 'paths', 'specialists', 'coactivation', 'strip', 'divergence'],
+    ...['distance', 'ridges', 'routing-over-training'],
+  ]);
+  expect(written.slice(0, 2 * names.length)).toEqual([...names.map(n => `${n}.svg`), ...names.map(n => `${n}.csv`)]);
+  expect(written).toEqual([...new Set(written)]);
+  for (const name of ['specificity', 'mantel', 'locality', 'lexical', 'fertility', 'obedience']) {
+    expect(written).toContain(`${name}.csv`);
+  }
+  expect(written.slice(-2)).toEqual(['metrics.json', 'report.html']);
   const read = (name: string) => readFileSync(join(root, 'out', name), 'utf8');
   expect(read('flow.svg')).toBe(named('flow').svg);
   expect(JSON.parse(read('metrics.json'))).toEqual(JSON.parse(JSON.stringify(metrics)));
   const page = read('report.html');
-  expect(page).not.toMatch(/(src|href)=/);
-  for (const figure of figures) expect(page).toContain(figure.svg);
-  expect(sentences[0]).toMatch(/^Layer 22: \d+ % of tokens choose their language's own expert \(29 % by chance\)/);
-  expect(analysis.sentences.at(-2)).toContain('MoE sits only in layers 22–23 of 24');
+  expect(page).not.toMatch(/(src|href)="(?!data:)/);
+  for (const figure of figures) expect(page).toContain(figure.svg.replaceAll('>\n<', '><'));
+  expect(sentences[0]).toBe(
+    'Cannot tell whether routing spreads out by language in the end: only the end of the model routes (layers 22 to 23 alone, ' +
+      'of 24), so there are no early layers to compare with.',
+  );
+  expect(page).toContain(`<p class="verdict">${sentences[0]}</p>`);
+  expect(sentences[1]).toMatch(/^Layer 22: \d+ % of tokens choose their language's own expert \(29 % by chance\)/);
+  expect(analysis.sentences).toEqual(sentences);
   rmSync(root, { recursive: true });
 });

@@ -1,0 +1,214 @@
+// From a trace folder to everything that is computed of it: one pass over the slots for the token-level measures (M12 to M15), one
+// resampling whose draws all row statistics share, and the test of late spread with its controls. No file is written here.
+// A trace that holds counts per language alone has usage, and nothing that needs documents.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ColumnTable } from 'arquero';
+import seedrandom from 'seedrandom';
+import type { CountRow, Trace, TraceHeader } from '../../routing/trace.ts';
+import type { DocumentBlock } from '../block.ts';
+import { collapseStatistic } from '../collapse.ts';
+import { spreadStatistics } from '../depth-profiles.ts';
+import { sameLanguageDistance } from '../divergence-baseline.ts';
+import type { DocumentCounts, Estimate, LanguageRows, Statistic } from '../document-counts.ts';
+import { entropyStatistic } from '../entropy.ts';
+import { informationStatistic } from '../language-information.ts';
+import { lexical } from '../lexical.ts';
+import { obedienceStatistic } from '../obedience.ts';
+import { distanceStatistic, meanDistanceStatistic } from '../pivot-distance.ts';
+import { readCounts } from '../read/counts.ts';
+import { documentCountsOf, readDocumentCounts } from '../read/document-counts.ts';
+import { rowCount } from '../read/parquet.ts';
+import { blocksOf, streamBlocks } from '../read/stream.ts';
+import { distributions, estimates, type Resampling } from '../resample.ts';
+import { languageRows } from '../rows.ts';
+import { liftStatistic } from '../specificity.ts';
+import { type Spread, spreadOf } from '../spread.ts';
+import { type SpreadControl, spreadControls } from '../spread-controls.ts';
+import { universalityStatistic } from '../universality.ts';
+import { type TokenSums, tokenSums } from './token-sums.ts';
+
+export interface MeasureOptions {
+  /** Leave out the first content token of each document, whose routing is positional (attention sink). Default true. */
+  dropFirst?: boolean;
+  /** Code of the language that the others are compared with; default English, else the first with counted tokens. */
+  pivot?: string;
+  /** Bootstrap draws and permutations; fewer for wide and deep models. Default 2,000 and 499. */
+  draws?: number;
+  permutations?: number;
+  seed?: string;
+}
+
+export interface Measured {
+  header: TraceHeader;
+  step: number | null;
+  /** Counts per step, for the picture over training. */
+  history: CountRow[];
+  counts: DocumentCounts;
+  /** Index into the header's languages. */
+  pivot: number;
+  selection: LanguageRows;
+  gate: LanguageRows;
+  /** Counted tokens of each header language. */
+  tokens: Float64Array;
+  estimates: Map<string, Estimate[]>;
+  resampling: Resampling;
+  /** How the intervals were made, in words. */
+  resampled: string;
+  spread: Spread;
+  controls: SpreadControl[];
+  /** Rows of the same texts through an untrained router, where they were traced. */
+  untrained: LanguageRows | null;
+  /** [L · n] distance of two halves of a language's own texts. */
+  baseline: Float64Array;
+  /** Only counts per language were traced: no documents, no intervals. */
+  pooled: boolean;
+  /** Null for a trace without slots. */
+  sums: TokenSums | null;
+  lexical: ColumnTable | null;
+}
+
+/** Folder of the untrained router's trace, inside the trace's. */
+export const UNTRAINED = 'untrained';
+const SEED = 'routing analysis';
+/** Draws of the lexical nulls, each a pass over all slots. */
+const LEXICAL_DRAWS = 20;
+/** Multiply-adds per draw (documents × layers × experts) times draws, at most. */
+const MOST_WORK = 1e10;
+
+/** What is measured: the trace itself, its document counts, and the blocks of its slots where it has slots. */
+interface Input {
+  header: TraceHeader;
+  counts: DocumentCounts;
+  history: CountRow[];
+  blocks: AsyncIterable<DocumentBlock> | Iterable<DocumentBlock> | null;
+  untrained: { header: TraceHeader; counts: DocumentCounts } | null;
+}
+
+/** Reads and computes. Throws UserError on a trace that contradicts itself. */
+export async function measure(directory: string, options: MeasureOptions = {}): Promise<Measured> {
+  const { dropFirst = true } = options;
+  const { header, counts } = await readDocumentCounts(directory, { dropFirst });
+  const history = readCounts(directory, header);
+  const control = join(directory, UNTRAINED);
+  const untrained = existsSync(join(control, 'trace.json')) ? await readDocumentCounts(control, { dropFirst }) : null;
+  const hasSlots = rowCount(join(directory, 'trace.parquet')) > 0;
+  const blocks = hasSlots ? streamBlocks(directory, { dropFirst, against: counts }) : null;
+  return measured({ header, counts, history, blocks, untrained }, options);
+}
+
+/** The same of a trace in memory. */
+export function measureInMemory(trace: Trace, options: MeasureOptions = {}): Promise<Measured> {
+  const { dropFirst = true } = options;
+  const counts = documentCountsOf(trace, { dropFirst });
+  const blocks = trace.columns.slot.length > 0 ? blocksOf(trace, { dropFirst }) : null;
+  return measured({ header: trace.header, counts, history: trace.counts, blocks, untrained: null }, options);
+}
+
+async function measured(input: Input, options: MeasureOptions): Promise<Measured> {
+  const { header, history } = input;
+  const { seed = SEED } = options;
+  const step = history.reduce<number | null>((last, row) => (last === null || row.step > last ? row.step : last), null);
+  const counts = input.counts.document.length > 0 ? input.counts : pooledCounts(header, history, step);
+  const sums = input.blocks === null ? null : await tokenSums(input.blocks, header);
+  const random = seedrandom(`${seed} lexical`);
+  const lexicalTable = sums ? lexical(sums.log, header, { random, draws: LEXICAL_DRAWS }) : null;
+  const tokens = tokensOf(counts, header);
+  const pivot = pivotOf(header, tokens, options.pivot);
+  const effort = effortOf(counts, header, options);
+  const statistics = statisticsOf(header, pivot, tokens);
+  const resampling = distributions(counts, header, statistics, { view: 'selection', seed, ...effort });
+  const spread = spreadOf(resampling, header);
+  const untrained = input.untrained && sameShape(input.untrained.header, header) ? input.untrained.counts : null;
+  const controlled = {
+    untrained: untrained ?? undefined,
+    conditional: (lexicalTable?.array('conditionalExcess') ?? undefined) as (number | null)[] | undefined,
+  };
+  return {
+    ...{ header, step, history, counts, pivot, tokens, sums, resampling, spread },
+    pooled: input.counts.document.length === 0,
+    selection: languageRows(counts, 'selection', 'documents', header),
+    gate: languageRows(counts, 'gate', 'documents', header),
+    estimates: new Map(
+      statistics.map(s => [s.name, estimates(s, resampling.of.get(s.name)!, resampling.reason)] as const),
+    ),
+    resampled: wordsOf(resampling, effort),
+    controls: spread.contrasts ? spreadControls(counts, header, resampling, { seed, ...effort }, controlled) : [],
+    untrained: untrained && languageRows(untrained, 'selection', 'documents', header),
+    lexical: lexicalTable,
+    baseline: sameLanguageDistance(counts, header, { view: 'selection', seed }),
+  };
+}
+
+const sameShape = (a: TraceHeader, b: TraceHeader): boolean =>
+  a.numExperts === b.numExperts &&
+  a.moeLayers.join() === b.moeLayers.join() &&
+  a.languages.length === b.languages.length;
+
+/** A trace that knows counts alone: each language one document, so that there is usage and nothing can be resampled. */
+function pooledCounts(header: TraceHeader, history: CountRow[], step: number | null): DocumentCounts {
+  const { languages, moeLayers, numExperts: E } = header;
+  const cells = () => moeLayers.map(() => new Float32Array(languages.length * E));
+  const [count, gate] = [cells(), cells()];
+  for (const row of history) {
+    if (row.step !== step) continue;
+    const layer = moeLayers.indexOf(row.layer);
+    count[layer][row.language * E + row.expert] += row.count;
+    gate[layer][row.language * E + row.expert] += row.gate;
+  }
+  const tokens = Float64Array.from(languages, (_, l) =>
+    gate[0].subarray(l * E, (l + 1) * E).reduce((a, b) => a + b, 0),
+  );
+  const present = Int32Array.from(languages.keys()).filter(l => Math.round(tokens[l]) > 0);
+  const kept = (mass: Float32Array) =>
+    Float32Array.from({ length: present.length * E }, (_, i) => mass[present[Math.floor(i / E)] * E + (i % E)]);
+  return {
+    ...{ document: present, language: present, item: Int32Array.from(present.keys()), items: present.length },
+    tokens: Float64Array.from(present, l => Math.round(tokens[l])),
+    ...{ count: count.map(kept), gate: gate.map(kept), softmax: null, dropped: { special: 0, first: 0 } },
+  };
+}
+
+function statisticsOf(header: TraceHeader, pivot: number, tokens: Float64Array): Statistic[] {
+  return [
+    ...spreadStatistics,
+    informationStatistic,
+    entropyStatistic,
+    collapseStatistic(pivot),
+    distanceStatistic(pivot),
+    meanDistanceStatistic(pivot),
+    obedienceStatistic(header, 'chosen'),
+    universalityStatistic,
+    liftStatistic(header.expertsPerToken, tokens),
+  ];
+}
+
+function tokensOf({ language, tokens }: DocumentCounts, header: TraceHeader): Float64Array {
+  const sums = new Float64Array(header.languages.length);
+  for (let d = 0; d < language.length; d++) sums[language[d]] += tokens[d];
+  return sums;
+}
+
+function pivotOf({ languages }: TraceHeader, tokens: Float64Array, wanted = 'en'): number {
+  const named = languages.findIndex(({ code }, l) => code === wanted && tokens[l] > 0);
+  return named >= 0
+    ? named
+    : Math.max(
+        0,
+        tokens.findIndex(n => n > 0),
+      );
+}
+
+/** Draws that a laptop makes in about a quarter of a minute, at least 200. */
+function effortOf(counts: DocumentCounts, header: TraceHeader, { draws = 2000, permutations = 499 }: MeasureOptions) {
+  const work = counts.document.length * header.moeLayers.length * header.numExperts;
+  const share = Math.min(1, MOST_WORK / Math.max(1, work * (draws + permutations)));
+  const fewer = (n: number) => Math.min(n, Math.max(200, Math.floor(n * share)));
+  return { draws: fewer(draws), permutations: fewer(permutations) };
+}
+
+function wordsOf({ units, reason }: Resampling, { draws }: { draws: number }): string {
+  const what = units.kind === 'items' ? 'parallel items' : 'documents of each language';
+  const many = (n: number) => n.toLocaleString('en-US');
+  return reason ?? `${many(draws)} bootstrap draws over ${many(units.typical)} ${what}`;
+}
