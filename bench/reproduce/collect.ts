@@ -8,6 +8,7 @@ import { type MeasuredStep, readMeasured } from './measure.ts';
 import { meanProfile, overSeeds } from './over-seeds.ts';
 import { finishedFile, type Job } from './plan.ts';
 import { contrastsOf, type LayerProfile, profileOf } from './profile.ts';
+import { type SeedVerdict, verdictOfSeeds } from './verdict.ts';
 
 export interface Collected extends RunSummary {
   part: string;
@@ -98,6 +99,10 @@ function partTables(part: string, runs: Collected[]): string {
     table(
       CONTRAST_HEADER,
       sparse.filter(name => of(name)[0].layers.length > 2).map(name => contrastRow(name, of(name))),
+    ),
+    table(
+      VERDICT_HEADER,
+      sparse.filter(name => of(name)[0].layers.length > 2).map(name => verdictRow(name, of(name))),
     ),
     table(
       LOSS_HEADER,
@@ -200,6 +205,29 @@ function contrastRow(name: string, runs: Collected[]): string[] {
     interval(gained),
     interval(over('pooledEffective', 'lateEarly'), 2),
     interval(over('pooledEffective', 'lateEarly', 'untrained'), 2),
+  ];
+}
+
+const VERDICT_HEADER = [
+  'run',
+  'n',
+  'language information D, late − max(early, middle)',
+  'late − early',
+  'late − middle',
+  'early − middle',
+  'verdict on D',
+  'verdict on own mass',
+  'early layers share',
+];
+function verdictRow(name: string, runs: Collected[]): string[] {
+  const seen = verdictOfSeeds(runs.map(({ trained }) => trained));
+  const cell = (key: 'index' | 'lateEarly' | 'lateMiddle' | 'earlyMiddle'): string => {
+    const { estimate, low, high }: SeedVerdict[typeof key] = seen[key];
+    return signed(estimate) + (low === null ? '' : ` [${signed(low)}, ${signed(high!)}]`);
+  };
+  return [
+    ...[name, String(runs.length), cell('index'), cell('lateEarly'), cell('lateMiddle'), cell('earlyMiddle')],
+    ...[seen.verdict, seen.ownVerdict, seen.earlyShares],
   ];
 }
 

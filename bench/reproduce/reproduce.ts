@@ -6,8 +6,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { UserError } from '../../src/errors.ts';
-import { collect } from './collect.ts';
-import { measure } from './measure.ts';
 import { finishedFile, jobsOf, readPlan, selectJobs } from './plan.ts';
 import { trainAll } from './train.ts';
 
@@ -39,10 +37,13 @@ export async function main(args: string[]): Promise<void> {
         program: here('../../bin/moe.mjs'),
         say,
       });
-    if (steps.includes('measure'))
+    // Each step brings what it needs only when it runs.
+    if (steps.includes('measure')) {
+      const { measure } = await import('./measure.ts');
       for (const { id } of jobs)
         if (existsSync(finishedFile(root, id))) await measure(join(root, id), { traces: values.traces, say });
-    if (steps.includes('collect')) collect(jobs, root, say);
+    }
+    if (steps.includes('collect')) (await import('./collect.ts')).collect(jobs, root, say);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     process.stderr.write(`reproduce: ${error.message}\n`);

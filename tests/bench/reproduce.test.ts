@@ -21,6 +21,7 @@ import {
 } from '../../bench/reproduce/plan.ts';
 import { contrastsOf, informationOf, type LayerProfile, nodesWith, profileOf } from '../../bench/reproduce/profile.ts';
 import { trainAll } from '../../bench/reproduce/train.ts';
+import { verdictOfSeeds } from '../../bench/reproduce/verdict.ts';
 import { UserError } from '../../src/errors.ts';
 
 const folders: string[] = [];
@@ -293,6 +294,41 @@ const run = (
   ...{ free: loss[0], given: loss[1] },
 });
 const high = [0.4, 0.36, 0.35, 0.34, 0.38, 0.41];
+
+describe('verdict over seeds', () => {
+  const seeds = (own: number[], effective: number[]): LayerProfile[][] =>
+    [-0.01, 0, 0.01, 0.005, -0.005].map((shift, seed) =>
+      own.map((value, l) => ({
+        ...profile([value + (l > 3 ? shift : 0)])[0],
+        information: value + (l > 3 ? shift : 0) + 0.02,
+        shuffled: 0.02,
+        pooledEffective: effective[l] + seed / 10,
+      })),
+    );
+  const flat = [9, 9, 9, 9, 9, 9];
+  test.each([
+    ['late spread', [0.1, 0.1, 0.1, 0.1, 0.3, 0.3]],
+    ['U-shape', [0.3, 0.3, 0.1, 0.1, 0.3, 0.3]],
+    ['both', [0.2, 0.2, 0.1, 0.1, 0.3, 0.3]],
+    ['neither', [0.3, 0.2, 0.2, 0.1, 0.1, 0.1]],
+  ] as const)('%s', (verdict, own) => {
+    const seen = verdictOfSeeds(seeds([...own], flat));
+    expect(seen.verdict).toBe(verdict);
+    expect(seen.ownVerdict).toBe(verdict);
+  });
+  test('index by hand, with the t-interval; early layers share when late ones have more effective experts', () => {
+    const seen = verdictOfSeeds(seeds([0.12, 0.05, 0.04, 0.06, 0.2, 0.3], [4, 4, 9, 9, 9, 9]));
+    expect(seen.index.estimate).toBeCloseTo(0.165, 10);
+    expect(seen.index.high! - 0.165).toBeCloseTo(2.776445 * Math.sqrt(0.00025 / 4 / 5), 6);
+    expect(seen.earlyShares).toBe('yes');
+    expect(verdictOfSeeds(seeds([0.1, 0.1, 0.1, 0.1, 0.3, 0.3], flat)).earlyShares).toBe('no');
+  });
+  test('two seeds tell nothing', () => {
+    const two = seeds([0.1, 0.1, 0.1, 0.1, 0.3, 0.3], flat).slice(0, 2);
+    expect(verdictOfSeeds(two).verdict).toBe('cannot tell');
+    expect(verdictOfSeeds(two).earlyShares).toBe('cannot tell');
+  });
+});
 
 describe('acceptance', () => {
   const good = [1, 2].flatMap(seed => [
