@@ -268,7 +268,9 @@ describe('resample', () => {
 
 describe('means over items', () => {
   it('of values that some items lack', () => {
-    const values = Float64Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? i / 2 : Number.NaN));
+    // 40 items with values 0 … 39 in the first component, 10 without; none in the second
+    const has = (i: number) => i % 2 === 0 && i < 80;
+    const values = Float64Array.from({ length: 100 }, (_, i) => (has(i) ? i / 2 : Number.NaN));
     const [mean, none] = resampleMeans(values, 2, { draws: 500, seed: 'm' });
     expect(mean.plugIn).toBeCloseTo(19.5, 12);
     const sd = Math.sqrt((40 * 41) / 12 / 40);

@@ -1,8 +1,9 @@
 // The test of late spread: worked example, planted routers, models and traces that cannot tell, and what is said of them.
 import { describe, expect, it } from 'vitest';
 import { bandsOf, noDepth } from '../../analysis/bands.ts';
+import { contrastOf } from '../../analysis/contrast.ts';
 import { contrastsOf, verdictOf } from '../../analysis/contrasts.ts';
-import { spreadStatistics } from '../../analysis/depth-profiles.ts';
+import { profileStatistic, spreadStatistics } from '../../analysis/depth-profiles.ts';
 import { type Distribution, distributions } from '../../analysis/resample.ts';
 import { type Spread, spread, spreadOf } from '../../analysis/spread.ts';
 import { spreadControls } from '../../analysis/spread-controls.ts';
@@ -10,6 +11,7 @@ import { overSeeds, spreadOverSeeds } from '../../analysis/spread-seeds.ts';
 import { concentrationSentence, controlSentences, spreadSentence } from '../../analysis/spread-sentence.ts';
 import { seedTable, spreadTable } from '../../analysis/spread-table.ts';
 import { simulate } from '../helpers/simulate.ts';
+import { tinyRows } from '../helpers/tiny-rows.ts';
 
 const NONE = [0, 0, 0, 0, 0, 0, 0, 0];
 const LATE = [0, 0, 0, 0, 0, 0, 0.8, 0.8];
@@ -72,6 +74,33 @@ describe('contrasts', () => {
     for (const [i, value] of [0.085, 0.05, 0.25, 0.165, 0.165, 0.2, 0.035].entries()) {
       expect(values[i]).toBeCloseTo(value, 12);
     }
+  });
+  it('take the bias off every layer and reflect the draws around the corrected value', () => {
+    // two layers; the jackknife finds a bias of .2 in the second: 1 − 0 corrected by .2 is .8
+    const profile: Distribution = {
+      plugIn: Float64Array.of(0, 1),
+      jackknife: [Float64Array.of(0, 0, 0), Float64Array.of(1, 1.1, 1.2)],
+      bootstrap: [new Float64Array(101), Float64Array.from({ length: 101 }, (_, i) => 1.2 + i / 100)],
+      permuted: [],
+    };
+    const { plugIn, estimate, se, low, high, bound } = contrastOf(profile, d => d[1] - d[0]);
+    expect([plugIn, estimate]).toEqual([1, 0.8].map(value => expect.closeTo(value, 12)));
+    expect(se).toBeCloseTo(Math.sqrt((2 / 3) * 0.02), 12);
+    // draws lie .2 to 1.2 above the plug-in, so the value lies that far below it: 1.8 − (1 + q)
+    expect(low).toBeCloseTo(0.8 + 1 - (1.0 + 0.975), 12);
+    expect(high).toBeCloseTo(0.8 + 1 - (1.0 + 0.025), 12);
+    expect(bound).toBeCloseTo(0.8 + 1 - (1.0 + 0.95), 12);
+  });
+  it('D is 1 where the expert tells the language, 0 where it tells nothing', () => {
+    const own = [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ];
+    const [told, hidden, absent] = [own, [own[0], own[0], own[0]], [own[0], null, own[2]]];
+    expect(profileStatistic.of(tinyRows([told, hidden]))[0]).toBeCloseTo(1, 12);
+    expect(profileStatistic.of(tinyRows([told, hidden]))[1]).toBeCloseTo(0, 12);
+    expect(profileStatistic.of(tinyRows([absent]))[0]).toBeCloseTo(1, 12);
   });
   it('need both of their bounds above 0', () => {
     const at = (lateEarly: number | null, lateMiddle: number | null, earlyMiddle: number | null) => {
