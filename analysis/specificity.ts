@@ -9,7 +9,7 @@ import type { TraceHeader } from '../routing/trace.ts';
 import { discoveries } from './discovery.ts';
 import { presentLanguages } from './distance.ts';
 import type { Estimate, LanguageRows, Statistic } from './document-counts.ts';
-import { criticalT, twoSided } from './student.ts';
+import { criticalT, jackknifeTests } from './student.ts';
 
 /** Weight of the load in the published scores. */
 export const ALPHA = 10;
@@ -59,7 +59,7 @@ export interface SpecificityOptions {
   tokens: ArrayLike<number>;
   /** Of liftStatistic; without them nothing is called specific. */
   estimates?: Estimate[];
-  /** Jackknife blocks behind the standard errors. Default 50. */
+  /** Jackknife blocks behind the standard errors; without it 30, and no call where texts are fewer. */
   blocks?: number;
   /** False discovery rate. Default 0.05. */
   rate?: number;
@@ -106,15 +106,15 @@ export function specificity(rows: LanguageRows, header: TraceHeader, options: Sp
 }
 
 /** Interval of a cell at the level of the discoveries (that of a single discovery where there is none). */
-function boundsOf(estimates: Estimate[] | undefined, { blocks = 50, rate = 0.05 }: SpecificityOptions) {
+function boundsOf(estimates: Estimate[] | undefined, { blocks, rate = 0.05 }: SpecificityOptions) {
   if (!estimates) return null;
-  const p = estimates.map(({ estimate, se }) => (se === null ? Number.NaN : twoSided(estimate / se, blocks - 1)));
-  const tests = p.filter(value => !Number.isNaN(value)).length;
+  const { p, freedom } = jackknifeTests(estimates, blocks);
+  const tests = p.reduce((count, value) => count + (Number.isNaN(value) ? 0 : 1), 0);
   if (tests === 0) return null;
-  const t = criticalT(Math.max(discoveries(p, rate).level, rate / tests), blocks - 1);
+  const t = criticalT(Math.max(discoveries(p, rate).level, rate / tests), freedom);
   return (cell: number): [number, number] | null => {
     const { estimate, se } = estimates[cell];
-    return se === null || Number.isNaN(estimate) ? null : [estimate - t * se, estimate + t * se];
+    return se === null || Number.isNaN(p[cell]) ? null : [estimate - t * se, estimate + t * se];
   };
 }
 

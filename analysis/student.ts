@@ -1,5 +1,6 @@
 // Student's t: two-sided tail P(|T| ≥ t) = I_x(ν/2, 1/2) with x = ν / (ν + t²), I the regularised incomplete beta function,
 // by its continued fraction (modified Lentz). For statistics whose standard error comes from ν + 1 jackknife blocks or seeds.
+import type { Estimate } from './document-counts.ts';
 
 const TINY = 1e-300;
 const LANCZOS = [
@@ -11,6 +12,24 @@ const LANCZOS = [
 export function twoSided(t: number, freedom: number): number {
   if (!Number.isFinite(t)) return Number.isNaN(t) ? Number.NaN : 0;
   return incompleteBeta(freedom / (freedom + t * t), freedom / 2, 0.5);
+}
+
+/** Fewest blocks behind the standard errors of an interval, where a caller does not know how many there were. */
+const FEWEST_BLOCKS = 30;
+/** Estimates below this are 0: the jackknife multiplies what rounding leaves. */
+const ROUNDING = 1e-9;
+
+/**
+ * Two-sided p of "it is 0" for estimates with jackknife standard errors; NaN where there is none. Without `blocks` there are at least
+ * 30, or, where few texts are given as a reason, nothing is tested.
+ */
+export function jackknifeTests(estimates: readonly Estimate[], blocks?: number): { p: Float64Array; freedom: number } {
+  const freedom = (blocks ?? FEWEST_BLOCKS) - 1;
+  const p = Float64Array.from(estimates, ({ estimate, se, reason }) => {
+    if (se === null || (blocks === undefined && reason)) return Number.NaN;
+    return Math.abs(estimate) < ROUNDING ? 1 : twoSided(estimate / se, freedom);
+  });
+  return { p, freedom };
 }
 
 /** The t that |T| exceeds with probability `tail`, 0 < tail < 1: 95 % intervals take tail 0.05. */

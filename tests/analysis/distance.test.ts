@@ -23,7 +23,7 @@ import {
 import { mantel } from '../../analysis/mantel.ts';
 import { resample } from '../../analysis/resample.ts';
 import { meanSilhouette, silhouettes } from '../../analysis/silhouette.ts';
-import { criticalT, twoSided } from '../../analysis/student.ts';
+import { criticalT, jackknifeTests, twoSided } from '../../analysis/student.ts';
 import { averageLinkage, cophenetic, cutTree, leafOrder } from '../../analysis/tree.ts';
 import { simulate } from '../helpers/simulate.ts';
 import { tinyHeader, tinyRows } from '../helpers/tiny-rows.ts';
@@ -355,6 +355,19 @@ describe('significance', () => {
     for (const [tail, freedom, t] of golden.critical) expect(criticalT(tail, freedom) / t).toBeCloseTo(1, 9);
     expect(twoSided(Number.POSITIVE_INFINITY, 3)).toBe(0);
     expect(twoSided(Number.NaN, 3)).toBeNaN();
+  });
+  it('tests of jackknife estimates: what rounding leaves is 0, no standard error is no test', () => {
+    const of = (estimate: number, se: number | null, reason: string | null = null) => {
+      const none = { low: null, high: null, nullMean: null, excess: null, p: null };
+      return { plugIn: estimate, estimate, se, reason, ...none };
+    };
+    const list = [of(1e-15, 1e-17), of(2, 0), of(2.045, 1), of(1, null)];
+    const { p, freedom } = jackknifeTests(list);
+    expect([p[0], p[1], freedom]).toEqual([1, 0, 29]);
+    expect(p[2]).toBeCloseTo(0.05, 4);
+    expect(p[3]).toBeNaN();
+    expect(jackknifeTests([of(2, 0.1, 'few texts')]).p[0]).toBeNaN();
+    expect(jackknifeTests([of(2.571, 1, 'few texts')], 6).p[0]).toBeCloseTo(0.05, 4);
   });
   it('Benjamini–Hochberg: .01 .02 .03 .5 at 5 % finds three, at level .05 · 3 / 4', () => {
     const { adjusted, found, level } = discoveries([0.02, 0.5, 0.01, Number.NaN, 0.03]);

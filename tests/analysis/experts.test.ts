@@ -105,6 +105,31 @@ describe('specificity (M8)', () => {
   });
 });
 
+describe('few texts', () => {
+  it('call nothing, unless the number of blocks is known; fewer blocks ask for more', () => {
+    const { counts, header } = simulate({
+      ...{ languages: 3, items: 8, experts: 12, k: 2, tokens: 60, strengths: [2], concentration: 300, seed: 'few' },
+    });
+    const tokens = [480, 480, 480];
+    const statistics = [liftStatistic(2, tokens), activationStatistic(header, 'l00')];
+    const estimates = resample(counts, header, statistics, { view: 'selection', seed: 'few' });
+    const rows = languageRows(counts, 'selection', 'documents', header);
+    const specific = (blocks?: number) => {
+      const options = { tokens, estimates: estimates.get('lift'), blocks };
+      return (specificity(rows, header, options).objects() as Row[]).filter(row => row.specific).length;
+    };
+    const found = (blocks?: number) => {
+      const options = { pivot: 'l00', estimates: estimates.get('activation'), blocks };
+      return (activation(rows, header, options).objects() as Row[]).filter(row => row.found).length;
+    };
+    expect([specific(), found()]).toEqual([0, 0]);
+    expect(specific(8)).toBeGreaterThan(0);
+    expect(found(8)).toBeGreaterThan(0);
+    expect(found(50)).toBeGreaterThanOrEqual(found(8));
+    expect(specific(3)).toBeLessThan(specific(8));
+  });
+});
+
 describe('universality (M9)', () => {
   it('published: O [.667 1 .667] and Ovlp [3.333 3 3.333]: the skewed beat the even; a dead expert has O = 1', () => {
     const { overlap, score } = publishedOverlap([BN, EN]);
