@@ -62,25 +62,13 @@ export function flowCollector(header: TraceHeader, options: FlowOptions = {}): C
       for (const [p, [a, b]] of indices.entries()) {
         const tokens = tokensInBoth(block, a, b, L, k);
         const weight = averaging === 'documents' ? 1 / tokens.length : 1;
-        const [into, pooled] = [sums.joint[p], sums.inBlock[p]];
-        addProducts(block, tokens, tokens, a, b, L, k, E, weight, into, offset);
-        addProducts(
-          block,
-          tokens,
-          tokens,
-          a,
-          b,
-          L,
-          k,
-          E,
-          weight * languageWeight[language],
-          pooled,
-          of[document] * E * E,
-        );
+        const own: Target = { mass: sums.joint[p], offset, weight };
+        const pooled = { ...{ mass: sums.inBlock[p], offset: of[document] * E * E }, weight: languageWeight[language] };
+        addProducts(block, tokens, a, tokens, b, header, own, pooled);
         if (!sums.shuffled || !random) continue;
         const others = tokens.slice();
         shuffle(others, random);
-        addProducts(block, tokens, others, a, b, L, k, E, weight, sums.shuffled[p], offset);
+        addProducts(block, tokens, a, others, b, header, { mass: sums.shuffled[p], offset, weight });
       }
     },
     finish: () => sums,
@@ -101,27 +89,41 @@ function tokensInBoth({ counted, expert }: DocumentBlock, a: number, b: number, 
   return tokens.subarray(0, n);
 }
 
-/** Adds weight · w̃_a of `from[i]` × w̃_b of `to[i]` for every i. */
+/** An E × E matrix that starts at `offset` of `mass`, and what its entries are multiplied by. */
+interface Target {
+  mass: Float64Array;
+  offset: number;
+  weight: number;
+}
+
+/** Adds w̃_a of token `from[i]` × w̃_b of token `to[i]` for every i; to `pooled` too, times the weights of both. */
 function addProducts(
   { expert, share }: DocumentBlock,
   from: Int32Array,
-  to: Int32Array,
   a: number,
+  to: Int32Array,
   b: number,
-  L: number,
-  k: number,
-  E: number,
-  weight: number,
-  into: Float64Array,
-  offset: number,
+  { moeLayers: { length: L }, expertsPerToken: k, numExperts: E }: TraceHeader,
+  own: Target,
+  pooled?: Target,
 ): void {
+  const into = own.mass;
+  const also = pooled?.mass;
+  const factor = pooled?.weight ?? 0;
   for (let i = 0; i < from.length; i++) {
-    const [x, y] = [(from[i] * L + a) * k, (to[i] * L + b) * k];
+    const x = (from[i] * L + a) * k;
+    const y = (to[i] * L + b) * k;
     for (let s = x; s < x + k; s++) {
       if (expert[s] < 0) continue;
-      const row = offset + expert[s] * E;
-      const mass = weight * share[s];
-      for (let u = y; u < y + k; u++) if (expert[u] >= 0) into[row + expert[u]] += mass * share[u];
+      const row = own.offset + expert[s] * E;
+      const second = (pooled?.offset ?? 0) + expert[s] * E;
+      const mass = own.weight * share[s];
+      for (let u = y; u < y + k; u++) {
+        if (expert[u] < 0) continue;
+        const product = mass * share[u];
+        into[row + expert[u]] += product;
+        if (also) also[second + expert[u]] += product * factor;
+      }
     }
   }
 }

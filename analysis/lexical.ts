@@ -2,11 +2,12 @@
 // languages, ten times in each:
 //   I(Λ;E|X) = Σ_x P(x) · I(Λ;E|X = x)       beside I(Λ;E) of the same tokens; slots count as draws, languages by their tokens
 //   null of the first    languages shuffled among the documents within x; of the second, among the versions of an item
-//   ratio                (I(Λ;E|X) − its null) / (I(Λ;E) − its null): near 0, routing is token identity; near 1, it is context
-//   tokenAlone           I(Λ;E) under the shuffling within x: what the different mix of tokens gives by itself
+//   ratio                (I(Λ;E|X) − its null) / (I(Λ;E) − its null): near 0, routing is token identity; near H(Λ|X) / H(Λ) ≤ 1, context
+//   tokenAlone           I(Λ;E) if routing looked at the token alone, P(E|Λ,X) = P(E|X): what the different mix of tokens gives
 // Counts of a token in a language are few, so that the null is a large part of I(Λ;E|X): compare excesses, not values.
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
+import { mutualInformation } from './information.ts';
 import { blockEstimate, itemBlocks } from './item-blocks.ts';
 import { shuffle } from './shuffle.ts';
 import { type TokenLog, type TypeRuns, typeRuns } from './token-log.ts';
@@ -75,7 +76,7 @@ export function lexical(log: TokenLog, header: TraceHeader, options: LexicalOpti
       ...{ layer, information, conditional, informationNull, conditionalNull, informationExcess, conditionalExcess },
       ratio: informationExcess > 0 ? conditionalExcess / informationExcess : null,
       ...{ tokens: shared.order.length, types, p: (1 + reached) / (1 + draws) },
-      tokenAlone: mean(within.map(draw => draw.information[l])),
+      tokenAlone: observed.tokenAlone[l],
       low: interval.low === null ? null : interval.low + centre,
       high: interval.high === null ? null : interval.high + centre,
     } as Record<(typeof NAMES)[number], number | null>;
@@ -133,7 +134,7 @@ function acrossDocuments(
 }
 
 /**
- * I(Λ;E|X) and I(Λ;E) per layer for tokens with these languages (−1 leaves a token out). With n counts,
+ * I(Λ;E|X), I(Λ;E) and the latter from the mix of tokens alone, per layer for tokens with these languages (−1 leaves a token out). With n counts,
  * N · I = Σ f(n_λe) − Σ f(n_λ) − Σ f(n_e) + f(N), f(n) = n log n.
  */
 export function informations(
@@ -142,7 +143,7 @@ export function informations(
   { order, start }: TypeRuns,
   language: Int32Array,
   withTypes = true,
-): { conditional: Float64Array; information: Float64Array } {
+): { conditional: Float64Array; information: Float64Array; tokenAlone: Float64Array } {
   const { numExperts: E, expertsPerToken: k, languages } = header;
   const L = header.moeLayers.length;
   const n = languages.length;
@@ -151,9 +152,15 @@ export function informations(
   const local = new Float64Array(n * E);
   const [sumsOfLanguage, sumsOfExpert] = [new Float64Array(n), new Float64Array(E)];
   const place = new Int32Array(n).fill(-1);
-  const result = { conditional: new Float64Array(L), information: new Float64Array(L) };
+  const mix = new Float64Array(n * E);
+  const result = {
+    conditional: new Float64Array(L),
+    information: new Float64Array(L),
+    tokenAlone: new Float64Array(L),
+  };
   for (let l = 0; l < L; l++) {
     whole.fill(0);
+    mix.fill(0);
     let [mass, total] = [0, 0];
     for (let x = 0; x + 1 < start.length; x++) {
       let present = 0;
@@ -179,10 +186,16 @@ export function informations(
       const part = massTimesInformation(local, present, E, f, sumsOfLanguage, sumsOfExpert);
       mass += part.mass;
       total += part.total;
+      for (const [row, one] of members.entries()) {
+        const share = part.total > 0 ? sumsOfLanguage[row] / part.total : 0;
+        for (let e = 0; e < E; e++) mix[one * E + e] += share * sumsOfExpert[e];
+      }
     }
     const all = massTimesInformation(whole, n, E, f, sumsOfLanguage, sumsOfExpert);
     result.conditional[l] = total > 0 ? mass / total : Number.NaN;
     result.information[l] = all.total > 0 ? all.mass / all.total : Number.NaN;
+    if (withTypes)
+      result.tokenAlone[l] = mutualInformation(Array.from({ length: n }, (_, i) => mix.subarray(i * E, (i + 1) * E)));
   }
   return result;
 }

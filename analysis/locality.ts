@@ -19,21 +19,27 @@ export interface LocalitySums {
   otherFirstPairs: Float32Array;
   repeat: Float32Array;
   any: Float32Array;
-  jaccard: Float32Array;
+  jaccard: Float64Array;
   repeatOther: Float32Array;
   anyOther: Float32Array;
   /** First choices per layer × language × expert, each document weighing 1. */
   load: Float64Array;
 }
 
-/** Sums per document, 36 · D · L bytes: any choice of documents can be averaged again. */
+/** Sums per document, 40 · D · L bytes: any choice of documents can be averaged again. */
 export function localityCollector(header: TraceHeader): Collector<LocalitySums> {
   const { moeLayers, languages, numExperts: E, expertsPerToken: k, documents } = header;
   const L = moeLayers.length;
   const cells = () => new Float32Array(documents.length * L);
   const sums: LocalitySums = {
     ...{ pairs: cells(), firstPairs: cells(), otherPairs: cells(), otherFirstPairs: cells() },
-    ...{ repeat: cells(), any: cells(), jaccard: cells(), repeatOther: cells(), anyOther: cells() },
+    ...{
+      repeat: cells(),
+      any: cells(),
+      jaccard: new Float64Array(documents.length * L),
+      repeatOther: cells(),
+      anyOther: cells(),
+    },
     load: new Float64Array(L * languages.length * E),
   };
   return {
@@ -146,7 +152,7 @@ export function locality(sums: LocalitySums, header: TraceHeader): ColumnTable {
           ? { low: null, high: null }
           : blockEstimate(
               value[SHARES[share][0]]!,
-              Array.from({ length: blocks }, (_, block) => means[share].mean(group, block) ?? Number.NaN),
+              Array.from({ length: blocks }, (_, block) => means[share].without(group, block)),
             );
       const [repeat, any] = [interval(0), interval(1)];
       const own = group >= 0 ? [nulls[group]] : nulls;
@@ -174,7 +180,7 @@ function squaredLoads(load: Float64Array, base: number, E: number): number | nul
 
 /** Means over documents per language, for all items or without one block of them; language −1 is the mean over languages. */
 function layerMeans(
-  part: Float32Array,
+  part: Float32Array | Float64Array,
   whole: Float32Array,
   l: number,
   { moeLayers, languages, documents }: TraceHeader,
@@ -204,6 +210,11 @@ function layerMeans(
       if (language >= 0) return ofLanguage(language, without);
       const known = languages.map((_, one) => ofLanguage(one, without)).filter(value => value !== null);
       return known.length > 0 ? known.reduce((a, b) => a + b, 0) / known.length : null;
+    },
+    /** NaN where the block holds nothing of the language: leaving it out says nothing. */
+    without(language: number, block: number): number {
+      const held = language < 0 || number[language * blocks + block] > 0;
+      return held ? (this.mean(language, block) ?? Number.NaN) : Number.NaN;
     },
     documents: (language: number): number =>
       language >= 0 ? total(language, number, -1) : languages.reduce((n, _, one) => n + total(one, number, -1), 0),

@@ -82,7 +82,10 @@ export function overlapSums(header: TraceHeader, pairing: Int32Array[] | null) {
       const rows = moeLayers.flatMap((layer, l) =>
         [...languages.keys(), -1].map(group => {
           const value = ofGroup(l, group, -1);
-          const without = Array.from({ length: blocks }, (_, block) => ofGroup(l, group, block) ?? Number.NaN);
+          const without = Array.from({ length: blocks }, (_, block) => {
+            const held = group < 0 || documents[(l * n + group) * blocks + block] > 0;
+            return held ? (ofGroup(l, group, block) ?? Number.NaN) : Number.NaN;
+          });
           const interval = value === null ? null : blockEstimate(value, without);
           return {
             ...{ layer, group: group >= 0 ? languages[group].code : 'all', saturation: value, chance: k / E },
