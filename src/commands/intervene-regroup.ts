@@ -81,7 +81,7 @@ function familiesOf({ languages, chosen }: Regrouping, header: TraceHeader): New
     home.push(language);
   });
   return members.map((group, g) => ({
-    name: `group ${g + 1} (${group.length > 1 ? 'mostly ' : ''}${commonest(group.map(language => header.languages[language].family))})`,
+    name: `group ${g + 1} (${nameOf(group.map(language => header.languages[language]))})`,
     languages: group.map(language => {
       const { code, name, script } = header.languages[language];
       return { code, name, script, routed: languages.includes(language) };
@@ -89,9 +89,17 @@ function familiesOf({ languages, chosen }: Regrouping, header: TraceHeader): New
   }));
 }
 
-function commonest(names: string[]): string {
+/** The family of all or of more than half, else the first languages. */
+function nameOf(languages: TraceHeader['languages']): string {
+  const names = languages.map(({ family }) => family);
   const count = (name: string): number => names.filter(other => other === name).length;
-  return names.reduce((a, b) => (count(b) > count(a) ? b : a));
+  const [commonest] = [...new Set(names)].sort((a, b) => count(b) - count(a));
+  if (count(commonest) === names.length) return commonest;
+  if (2 * count(commonest) > names.length) return `mostly ${commonest}`;
+  return `${languages
+    .slice(0, 3)
+    .map(({ code }) => code)
+    .join(', ')}${languages.length > 3 ? ' …' : ''}`;
 }
 
 /** With each map that has all languages, with the run's own families where they are none of these, and with scripts. */
@@ -132,6 +140,11 @@ function yamlOf(families: NewFamily[], header: TraceHeader, layers: number[], { 
   return `${[from, `name: ${word(name)}`, 'families:', ...lines].join('\n')}\n`;
 }
 
+const unstable = ({ stability }: Regrouping['chosen']): string =>
+  stability === null
+    ? 'With one document per language no text can be drawn anew: nothing is known of how stable the groups are.'
+    : 'No grouping is stable (0.6 or more) when texts are drawn anew: take it as a guess.';
+
 function describe(
   { groupings, chosen, stable, languages }: Regrouping,
   families: NewFamily[],
@@ -156,9 +169,7 @@ function describe(
     `${header.run}: ${languages.length} languages by their routing in layers ${layers.join(', ')}, ${options.how === 'average' ? 'average linkage' : 'groups of equal size'}.\n`,
     table(['groups', 'silhouette', 'stability'], tried, ''),
     '',
-    ...(stable
-      ? []
-      : [pc.yellow('No grouping is stable (0.6 or more) when texts are drawn anew: take it as a guess.'), '']),
+    ...(stable ? [] : [pc.yellow(unstable(chosen)), '']),
     ...families.map(({ name, languages }, g) => `  ${g}  ${name}: ${languages.map(({ code }) => code).join(' ')}`),
     '',
     'Agreement with known maps (adjusted Rand: 0 chance, 1 the same):',
