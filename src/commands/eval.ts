@@ -1,4 +1,7 @@
 // `moe eval`: held-out loss of a checkpoint per language and family, with free routing and with language ids given.
+import { from } from 'arquero';
+import seedrandom from 'seedrandom';
+import { forcedGap } from '../../analysis/forced-gap.ts';
 import type { RoutingMode } from '../../routing/types.ts';
 import type { TokenDocument } from '../data/types.ts';
 import type { BackendName } from '../engine/backend.ts';
@@ -74,7 +77,25 @@ export async function evaluate(run: string | undefined, options: Options): Promi
     free: eachFree[i].nats,
     given: eachGiven?.[i].nats ?? null,
   }));
-  out.result({ run: held.name, step: held.step, split, free, given, documents: byDocument });
+  const gap = given && gapOf(byDocument);
+  if (gap) out.say(gapSentence(gap));
+  out.result({ run: held.name, step: held.step, split, free, given, gap, documents: byDocument });
+}
+
+type Gap = { group: string; gap: number; low: number | null; high: number | null; interval: string | null };
+
+/** What knowing the language changes, in bits per byte: by language and, last, over all. */
+function gapOf(documents: Record<string, unknown>[]): Gap[] {
+  const options = { unit: 'bits per byte', random: seedrandom('forced–free gap') } as const;
+  return forcedGap(from(documents), options).objects() as Gap[];
+}
+
+function gapSentence(gaps: Gap[]): string {
+  const { gap, low, high, interval } = gaps[gaps.length - 1];
+  const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
+  const range =
+    low === null || high === null ? '' : `, 95 % ${signed(low)} to ${signed(high)} (${interval} over texts)`;
+  return `being told the language changes the loss by ${signed(gap)} bits per byte${range}`;
 }
 
 /** How ids are used when they are given: not at all by a dense model, or where languages have no experts of their own. */

@@ -78,11 +78,12 @@ test('analyze-routing draws pictures that exist, and again from its own trace', 
 
 test('eval reports each language with and without ids; its free loss is that of the same text under analysis', async () => {
   const result = await json('eval', 'runs/first', '--split', 'validation', '--tokens', '40');
-  const { free, given, split, step, documents } = result;
+  const { free, given, split, step, documents, gap } = result;
   expect([split, step, free.byLanguage.length]).toEqual(['validation', 4, 5]);
   const sum = (key: string) => documents.reduce((total: number, row: Json) => total + row[key], 0);
   expect(sum('tokens')).toBe(free.all.tokens);
   expect(sum('free') / sum('tokens')).toBeCloseTo(free.all.tokenWeighted, 9);
+  expect(gap.at(-1).gap).toBeCloseTo(given.all.bitsPerByteMean - free.all.bitsPerByteMean, 9);
   expect(sum('given') / sum('bytes') / Math.LN2).toBeCloseTo(given.all.bitsPerByte, 9);
   expect(free.all.languageMean).toBeCloseTo(trained.validation.free.languageMean, 9);
   expect(given.all.languageMean).toBeCloseTo(trained.validation.given.languageMean, 9);
