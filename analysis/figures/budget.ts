@@ -5,7 +5,7 @@
 import type { ColumnTable } from 'arquero';
 import { layerAxis, layerPlace, leftAxis, linear, type Plot, type Scale } from './axes.ts';
 import type { Provenance } from './caption.ts';
-import { byDepth, meanOf } from './depth.ts';
+import { byDepth, meanOf, verdictWords } from './depth.ts';
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET, SMALL } from './frame.ts';
 import { endLabels, withInterval } from './labels.ts';
 import { band, type Point, polyline } from './shapes.ts';
@@ -90,7 +90,7 @@ function titleOf(rows: Row[], { header }: Provenance, { verdict }: BudgetOptions
   const layers = rows.map(row => row.layer);
   const shares = rows.map(row => value(row) / row.total);
   const said = `anguage decides ${byDepth(header, layers, shares, percent, ' of routing')}`;
-  return verdict ? `${verdict[0].toUpperCase()}${verdict.slice(1)}: l${said}` : `L${said}`;
+  return verdict ? `${verdictWords(verdict)}: l${said}` : `L${said}`;
 }
 
 function readingOf(rows: Row[]): string {

@@ -3,6 +3,17 @@
 import type { TraceHeader } from '../../routing/trace.ts';
 import { bandsOf, noDepth } from '../bands.ts';
 
+const VERDICTS: Record<string, string> = {
+  'late spread': 'Late spread',
+  'U-shape': 'U-shape',
+  both: 'U-shape that ends higher',
+  neither: 'No late spread',
+  'cannot tell': 'Undecided',
+};
+
+/** A verdict of the test of late spread, as it opens a title. */
+export const verdictWords = (verdict: string): string => VERDICTS[verdict] ?? verdict;
+
 /** Mean over the values that are there; null where none is. */
 export function meanOf(values: (number | null | undefined)[]): number | null {
   const known = values.filter((value): value is number => value != null && Number.isFinite(value));

@@ -3,7 +3,7 @@
 // both sides if routing follows them. Below it the tree of each distance (average linkage), face to face: where they
 // disagree ties cross.
 import { type ColumnTable, table as tableFrom } from 'arquero';
-import { averageLinkage, type Merge } from '../tree.ts';
+import { averageLinkage, leafOrder, type Merge } from '../tree.ts';
 import type { Provenance } from './caption.ts';
 import { languageStyles } from './family-style.ts';
 import { captionOf, emptyFrame, type FigureOptions, type Frame, frame, SHEET, SMALL } from './frame.ts';
@@ -11,7 +11,7 @@ import { decimal, signed } from './labels.ts';
 import { amount, inkOn, mix } from './palette.ts';
 import { byFamily } from './profiles.ts';
 import { FAINT, type Figure, finish, type Mark, rect, tag, text } from './svg.ts';
-import { drawTangle, type Leaf, type Tangle, untangle } from './tanglegram.ts';
+import { drawLone, drawTangle, type Leaf, type Tangle, untangle } from './tanglegram.ts';
 
 export interface DistanceOptions extends FigureOptions {
   /** Layer drawn; the last in the table by default. */
@@ -35,6 +35,8 @@ interface Matrices {
   tree: Float64Array;
   /** Whether the tree's distances came with the table; else 1 inside a family and 2 between. */
   measured: boolean;
+  /** All pairs equally far in the tree: every language a family of its own, or all of one. Nothing to compare with. */
+  flat: boolean;
 }
 
 const LEFT = 118;
@@ -46,8 +48,7 @@ export function distance(table: ColumnTable, source: Provenance, options: Distan
   const all = table.objects() as Pair[];
   const layer = options.layer ?? all.reduce((last, row) => Math.max(last, row.layer), Number.NEGATIVE_INFINITY);
   const pairs = all.filter(row => row.layer === layer && row.distance !== null && Number.isFinite(row.distance));
-  const languages = languagesOf(source, pairs);
-  const matrices = matricesOf(languages, pairs);
+  const { languages, matrices } = arrange(languagesOf(source, pairs), pairs);
   const trees: [Merge[], Merge[]] = [matrices.routing, matrices.tree].map(m => averageLinkage(m, languages.length)) as [
     Merge[],
     Merge[],
@@ -67,7 +68,8 @@ export function distance(table: ColumnTable, source: Provenance, options: Distan
   drawLegend(sheet.root, sheet.top + size + 48, matrices);
   const top = sheet.top + size + 96 + 32;
   heads(sheet.root, top - 26, matrices, tangle);
-  drawTangle(sheet.root, languages, trees, tangle, { top: top - 14, row, left: 20, right: SHEET - 16 });
+  if (matrices.flat) drawLone(sheet.root, languages, trees[0], { top: top - 14, row, left: 20, right: SHEET - 16 });
+  else drawTangle(sheet.root, languages, trees, tangle, { top: top - 14, row, left: 20, right: SHEET - 16 });
   return { ...figure, svg: finish(sheet.root) };
 }
 
@@ -77,6 +79,15 @@ function languagesOf({ header }: Provenance, pairs: Pair[]): Language[] {
   return byFamily(header)
     .filter(({ code }) => present.has(code))
     .map(({ code, name, family }) => ({ code, label: name, family, style: styles.get(code)! }));
+}
+
+/** Languages by family; where families tell nothing, in the order of the routing's own tree. */
+function arrange(languages: Language[], pairs: Pair[]): { languages: Language[]; matrices: Matrices } {
+  const matrices = matricesOf(languages, pairs);
+  if (!matrices.flat || languages.length < 2) return { languages, matrices };
+  const order = leafOrder(averageLinkage(matrices.routing, languages.length), languages.length);
+  const sorted = order.map(i => languages[i]);
+  return { languages: sorted, matrices: matricesOf(sorted, pairs) };
 }
 
 function matricesOf(languages: Language[], pairs: Pair[]): Matrices {
@@ -94,7 +105,8 @@ function matricesOf(languages: Language[], pairs: Pair[]): Matrices {
       if (i !== j) tree[at] = measured ? treeDistance! : kin;
     }
   }
-  return { routing, tree, measured };
+  const between = pairs.length === 0 ? [] : tree.filter((_, at) => at % n !== Math.floor(at / n));
+  return { routing, tree, measured, flat: between.every(value => value === between[0]) };
 }
 
 interface Found {
@@ -107,28 +119,33 @@ interface Found {
 function wordsOf(source: Provenance, options: DistanceOptions, found: Found) {
   const { languages, matrices, layer, tangle } = found;
   const [within, between] = means(languages, matrices.routing);
-  const told = [
-    ...(within === null ? [] : [`of one family ${decimal(within)}`]),
-    ...(between === null ? [] : [`of different families ${decimal(between)}`]),
-  ];
   const n = languages.length;
-  const chance = (n * (n - 1)) / 4;
+  const chance = Math.round((n * (n - 1)) / 4);
   const mantel = options.mantel ? ` Mantel r ${signed(options.mantel.r)}, p = ${options.mantel.p}.` : '';
   const tree = matrices.measured ? 'family tree' : 'families: same or not';
+  const compared = matrices.flat
+    ? ' by routing. Under it, the same as a tree. All pairs are equally far in families, so no family tree stands beside it.'
+    : `; below the diagonal by routing, above it by ${tree}. Under it, both as trees: each tie joins a language to itself, ` +
+      'and where ties cross the trees disagree.';
+  const ties = matrices.flat ? '' : ` Ties that cross: ${tangle.crossings}, in two random orders ${chance}.`;
+  const where = Number.isFinite(layer) ? `Layer ${layer}. ` : '';
   return {
-    title: told.length === 0 ? 'Distances between languages' : `Routing of languages ${told.join(', ')} apart`,
-    reading:
-      `${Number.isFinite(layer) ? `Layer ${layer}. ` : ''}Matrix: the darker, the further apart; ` +
-      `below the diagonal by routing, above it by ${tree}. ` +
-      'Under it, both as trees: each tie joins a language to itself, and where ties cross the trees disagree.',
+    title: titleOf(within, between),
+    reading: `${where}Matrix: the darker, the further apart${compared}`,
     caption: captionOf(
       source,
       options,
       null,
-      'Routing: Jensen–Shannon distance, 0 to 1. Average linkage; ' +
-        `ties that cross: ${tangle.crossings}, in two random orders ${Math.round(chance)}.${mantel}`,
+      `Routing: Jensen–Shannon distance, 0 to 1; trees by average linkage.${ties}${mantel}`,
     ),
   };
+}
+
+function titleOf(within: number | null, between: number | null): string {
+  const known = within ?? between;
+  if (known === null) return 'Distances between languages';
+  if (within === null || between === null) return `Routing of two languages is ${decimal(known)} apart on average`;
+  return `Routing of languages of one family ${decimal(within)}, of different families ${decimal(between)} apart`;
 }
 
 /** Mean distance within and between families; null where there is no such pair. */
@@ -163,7 +180,7 @@ function drawMatrix({ root, top }: Frame, languages: Language[], matrices: Matri
     const under = { anchor: 'end' as const, size: SMALL, rotate: -90 };
     text(root, x + cell / 2 + 3.6, top + n * cell + 14, row.code, under);
     for (const [j, column] of languages.entries()) {
-      if (i === j) continue;
+      if (i === j || (i < j && matrices.flat)) continue;
       const kind = i > j ? 'routing' : 'tree';
       const value = matrices[kind][i * n + j];
       const fill = kind === 'routing' ? amount(value / most.routing) : grey(value / most.tree);
@@ -178,13 +195,13 @@ function drawMatrix({ root, top }: Frame, languages: Language[], matrices: Matri
   }
 }
 
-function drawLegend(root: Mark, y: number, { routing, tree, measured }: Matrices): void {
+function drawLegend(root: Mark, y: number, { routing, tree, measured, flat }: Matrices): void {
   const upper = measured ? `above: family tree, 0 to ${decimal(scaleOf(tree))}` : 'above: 1 same family, 2 other';
   const scales = [
     { id: 'distance-ramp', of: amount, x: LEFT, words: `below: routing, 0 to ${decimal(scaleOf(routing))}` },
     { id: 'distance-grey', of: grey, x: LEFT + 290, words: upper },
   ];
-  for (const { id, of, x, words } of scales) {
+  for (const { id, of, x, words } of flat ? scales.slice(0, 1) : scales) {
     const ramp = root.append('defs').append('linearGradient').attr('id', id);
     for (let i = 0; i <= 10; i++) {
       const stop = ramp.append('stop').attr('offset', i / 10);
@@ -195,8 +212,9 @@ function drawLegend(root: Mark, y: number, { routing, tree, measured }: Matrices
   }
 }
 
-function heads(root: Mark, y: number, { measured }: Matrices, { crossings }: Tangle): void {
+function heads(root: Mark, y: number, { measured, flat }: Matrices, { crossings }: Tangle): void {
   text(root, 20, y, 'Tree of routing', { weight: 'bold', size: 12 });
+  if (flat) return;
   text(root, SHEET / 2 + 2, y, `ties that cross: ${crossings}`, { anchor: 'middle', fill: FAINT });
   const right = measured ? 'Tree of families' : 'Same family or not';
   text(root, SHEET - 16, y, right, { anchor: 'end', weight: 'bold', size: 12 });

@@ -5,6 +5,7 @@
 import type { ColumnTable } from 'arquero';
 import { GRID, linear, type Scale } from './axes.ts';
 import type { Provenance } from './caption.ts';
+import { verdictWords } from './depth.ts';
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET, SMALL } from './frame.ts';
 import { signed, withInterval } from './labels.ts';
 import { drawGlyph, drawHollow, type Glyph } from './shapes.ts';
@@ -35,7 +36,7 @@ const COLUMNS: { contrast: Contrast; head: string; under: string }[] = [
 ];
 const LOOKS: Record<Kind, { glyph: Glyph; size: number; hollow: boolean; colour: string; note: string }> = {
   trained: { glyph: 'circle', size: 4, hollow: false, colour: '#0072B2', note: 'as trained' },
-  seed: { glyph: 'circle', size: 3, hollow: false, colour: '#0072B2', note: 'one training seed' },
+  seed: { glyph: 'circle', size: 3.4, hollow: false, colour: '#0072B2', note: 'over training seeds' },
   untrained: { glyph: 'circle', size: 4, hollow: true, colour: '#777777', note: 'router drawn anew, untrained' },
   lexical: { glyph: 'diamond', size: 4, hollow: true, colour: '#777777', note: 'given the token id' },
   'same-script': { glyph: 'square', size: 4, hollow: true, colour: '#777777', note: 'languages of one script' },
@@ -83,12 +84,17 @@ export function spread(table: ColumnTable, source: Provenance, options: SpreadOp
 
 function titleOf(rows: Row[], { verdict }: SpreadOptions): string {
   const index = (kind: Kind) => rows.find(row => row.kind === kind && row.contrast === 'index');
-  const main = index('trained') ?? index('seed');
+  const seeds = rows.filter(row => row.kind === 'seed' && row.contrast === 'index');
+  if (!index('trained') && seeds.length > 1) {
+    const above = seeds.filter(row => row.low !== null && row.low > 0).length;
+    return `Late-spread index above zero in ${above} of ${seeds.length} models`;
+  }
+  const main = index('trained') ?? seeds[0];
   if (!main) return 'Late spread: not testable here';
   const value = withInterval(main.estimate!, main.low, main.high, signed);
   const untrained = index('untrained');
   const beside = untrained ? `; untrained ${signed(untrained.estimate!)}` : '';
-  if (verdict) return `${verdict[0].toUpperCase()}${verdict.slice(1)}: index ${value}${beside}`;
+  if (verdict) return `${verdictWords(verdict)}: index ${value}${beside}`;
   const bounded = main.low !== null && main.high !== null;
   const where = !bounded
     ? ''

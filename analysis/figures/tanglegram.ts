@@ -112,6 +112,18 @@ export function drawTangle(root: Mark, leaves: Leaf[], trees: [Merge[], Merge[]]
   }
 }
 
+/** Draws one tree with its leaves' names. */
+export function drawLone(root: Mark, leaves: Leaf[], tree: Merge[], { top, row, left }: Sheet): void {
+  const y = new Float64Array(leaves.length);
+  for (const [i, leaf] of leafOrder(tree, leaves.length).entries()) y[leaf] = top + (i + 0.5) * row;
+  drawTree(root, tree, y, linear([0, highest(tree)], [left + 2 * TREE, left]));
+  for (const [i, { code, label, style }] of leaves.entries()) {
+    const mark = familyGlyph(root, left + 2 * TREE + 8, y[i], style, 3);
+    tag(mark, { language: code, family: style.family, tip: label });
+    text(root, left + 2 * TREE + 16, y[i] + 3.6, label, { size: SMALL });
+  }
+}
+
 const highest = (merges: Merge[]): number => Math.max(1e-9, ...merges.map(merge => merge.height));
 
 /** Brackets of a tree whose leaves stand at `y`; `x` places a height. */

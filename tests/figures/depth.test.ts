@@ -165,6 +165,14 @@ describe('titles say what was found', () => {
       'Late-spread index +0.01 (−0.10 to +0.10), not told from zero; untrained +0.02',
     );
     expect(title(of(0.1, null, null))).toBe('Late-spread index +0.10');
+    const seeds = [of(0.2, 0.1, 0.3, 'seed'), of(0.2, -0.1, 0.3, 'seed'), of(0.2, null, null, 'seed')];
+    expect(title(...seeds.map((row, i) => ({ ...row, label: `variant ${i}` })))).toBe(
+      'Late-spread index above zero in 1 of 3 models',
+    );
+    const judged = (verdict: string) =>
+      spread(from([of(0.1, 0, 0.2)]), sourceOf(middle), { ...OPTIONS, verdict }).title;
+    expect(judged('neither')).toBe('No late spread: index +0.10 (0.00 to +0.20)');
+    expect(judged('both')).toBe('U-shape that ends higher: index +0.10 (0.00 to +0.20)');
   });
   it('distance: means within and between families', () => {
     const pair = (a: string, b: string, distance: number) => ({ layer: 3, a, b, distance });
@@ -172,6 +180,12 @@ describe('titles say what was found', () => {
     const { title, csv, svg } = distance(from(rows), sourceOf(small), OPTIONS);
     expect(title).toBe('Routing of languages of one family 0.20, of different families 0.50 apart');
     expect(csv.trim().split('\n')).toHaveLength(4);
+    // where every language is a family of its own there is no second tree, and the matrix follows the first
+    const families = small.languages.map(language => ({ ...language, family: language.name }));
+    const lone = distance(from(rows), sourceOf({ ...small, languages: families }), OPTIONS);
+    expect(lone.title).toBe('Routing of two languages is 0.40 apart on average');
+    expect(lone.svg).not.toContain('Same family or not');
+    expect([...lone.svg.matchAll(/rotate\(-90[^>]*>(\w+)</g)].map(match => match[1])).toEqual(['th', 'ja', 'ko']);
     expect(svg).toContain('Same family or not'); // no distance in the tree came with the table
   });
   it('correlation: r as given, else Pearson', () => {
