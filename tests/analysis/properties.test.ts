@@ -245,6 +245,27 @@ it('families under other names give the same numbers', () => {
   );
 });
 
+it('one language alone, one document alone, or one layer alone leave gaps, never NaN or an error', () => {
+  const trace = smallTrace('alone');
+  const only = (keep: (row: number[]) => boolean) => columnsOf(rowsOf(trace).filter(keep));
+  const oneLayer = { ...trace.header, moeLayers: [2] };
+  const cases: Trace[] = [
+    { ...trace, columns: only(row => row[4] === 1) },
+    { ...trace, columns: only(row => row[1] === 0) },
+    { ...trace, columns: only(row => row[5] === 2), header: oneLayer },
+  ];
+  for (const [i, one] of cases.entries()) {
+    for (const [name, table] of Object.entries(everyMeasure(one))) {
+      for (const row of table.objects() as Row[]) {
+        for (const [column, value] of Object.entries(row)) {
+          if (typeof value !== 'number' || ['purity', 'profiles', 'collapse'].includes(name)) continue;
+          expect(Number.isFinite(value), `case ${i}: ${name} ${column}`).toBe(true);
+        }
+      }
+    }
+  }
+});
+
 it('two languages with the same rows can be merged without changing the token-weighted information', () => {
   const counts = fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 4, maxLength: 4 });
   fc.assert(
