@@ -24,7 +24,7 @@ export function collapseGaps(rows: LanguageRows, pivot: number): Float64Array {
 }
 
 export function collapseStatistic(pivot: number): Statistic {
-  return { name: 'collapse', of: rows => collapseGaps(rows, pivot), range: [-1, 1] };
+  return { name: 'collapse', of: rows => collapseGaps(rows, pivot), range: [-1, 1], perLanguage: true };
 }
 
 /** One row per language: group, gap, low, high. Null where it cannot be told. */

@@ -44,6 +44,8 @@ export interface Statistic {
   range?: [number, number];
   /** Permute labels too: for statistics that say how far languages differ. */
   permute?: boolean;
+  /** Component c belongs to language c % n: a language with few texts has no interval of its own. */
+  perLanguage?: boolean;
   /** `jackknife`: interval from the standard error alone, for statistics of very many components. */
   interval?: 'bootstrap' | 'jackknife';
 }

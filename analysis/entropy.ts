@@ -32,6 +32,7 @@ export const entropyStatistic: Statistic = {
   name: 'entropy',
   of: (rows: LanguageRows) => rowEntropies(rows).map(h => h / Math.log(rows.experts)),
   range: [0, 1],
+  perLanguage: true,
 };
 
 /**

@@ -42,7 +42,12 @@ export const distanceOf = (js: number): number => Math.sqrt(js / Math.LN2);
 
 /** [L · n] distances to the pivot as a statistic. */
 export function distanceStatistic(pivot: number): Statistic {
-  return { name: 'distance', of: rows => pivotDivergences(rows, pivot).map(distanceOf), range: [0, 1] };
+  return {
+    name: 'distance',
+    of: rows => pivotDivergences(rows, pivot).map(distanceOf),
+    range: [0, 1],
+    perLanguage: true,
+  };
 }
 
 /** [L] distance to the pivot, mean over the other languages: the second profile over depth. */

@@ -31,6 +31,8 @@ export interface Distribution {
   jackknife: Float64Array[];
   bootstrap: Float64Array[];
   permuted: Float64Array[];
+  /** Per component why it has no interval though others have; absent where all are alike. */
+  without?: (string | null)[];
 }
 export interface Resampling {
   of: Map<string, Distribution>;
@@ -94,10 +96,14 @@ export function distributions(
   const relabel = () => permutedChoice(groups, language, n, units.kept, shuffled);
   const permuted = run(tested, groups.length > 0 ? permutations : 0, relabel);
   const of = new Map<string, Distribution>();
-  for (const { name } of statistics) {
+  for (const { name, perLanguage } of statistics) {
     const plugIn = Float64Array.from(observed.get(name) ?? [], ([value]) => value);
     const get = (values: Map<string, Float64Array[]>) => values.get(name) ?? [];
-    of.set(name, { plugIn, jackknife: get(replicates), bootstrap: get(bootstrapped), permuted: get(permuted) });
+    const without = perLanguage
+      ? { without: Array.from(plugIn, (_, c) => fewUnits(units.ofLanguage[c % n], units)) }
+      : {};
+    const draws = { jackknife: get(replicates), bootstrap: get(bootstrapped), permuted: get(permuted) };
+    of.set(name, { plugIn, ...draws, ...without });
   }
   return { of, units, reason: reasonOf(units) };
 }
@@ -120,7 +126,7 @@ function collect(
 
 /** Estimates of one statistic from its replicates. */
 export function estimates(statistic: Statistic, distribution: Distribution, reason: string | null): Estimate[] {
-  const { plugIn, jackknife: replicates, bootstrap, permuted } = distribution;
+  const { plugIn, jackknife: replicates, bootstrap, permuted, without } = distribution;
   const nulls = permuted.length > 0 ? permutationTest(plugIn, permuted) : [];
   const [least, most] = statistic.range ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   const clip = (value: number) => Math.min(Math.max(value, least), most);
@@ -129,7 +135,8 @@ export function estimates(statistic: Statistic, distribution: Distribution, reas
     const known = Number.isFinite(value);
     const far = 1.96 * (se ?? Number.NaN);
     const interval = bootstrap[c] ? basicInterval(value, bootstrap[c]) : { low: estimate - far, high: estimate + far };
-    const has = known && Number.isFinite(interval.low) && (bootstrap[c] || statistic.interval === 'jackknife');
+    const has =
+      known && !without?.[c] && Number.isFinite(interval.low) && (bootstrap[c] || statistic.interval === 'jackknife');
     const test = known ? nulls[c] : undefined;
     return {
       plugIn: value,
@@ -141,14 +148,18 @@ export function estimates(statistic: Statistic, distribution: Distribution, reas
       excess: test ? value - test.mean : null,
       p: test?.p ?? null,
       pFamily: test?.pFamily ?? null,
-      reason,
+      reason: reason ?? without?.[c] ?? null,
     };
   });
 }
 
-function reasonOf({ typical, kind }: Units): string | null {
-  if (typical === 0) return 'no language has two documents, so nothing can be resampled';
-  if (typical >= FEWEST_UNITS) return null;
-  const what = kind === 'items' ? 'parallel items' : 'documents';
-  return `${typical} ${what} per language, fewer than ${FEWEST_UNITS}: jackknife alone, no interval`;
+function reasonOf(units: Units): string | null {
+  if (units.typical === 0) return 'no language has two documents, so nothing can be resampled';
+  return fewUnits(units.typical, units, ' per language');
+}
+
+function fewUnits(number: number, { kind }: Units, of = ''): string | null {
+  if (number >= FEWEST_UNITS) return null;
+  const what = `${kind === 'items' ? 'parallel item' : 'document'}${number === 1 ? '' : 's'}`;
+  return `${number} ${what}${of}, fewer than ${FEWEST_UNITS}: jackknife alone, no interval`;
 }

@@ -1,8 +1,9 @@
-// H(q_λ) of every layer and language, kept per rows object: several statistics of the same draw need them, and the logarithms
-// are as dear as the draw itself.
+// H(q_λ) of every layer and language, and the pooled rows, kept per rows object: several statistics of the same draw need them,
+// and the logarithms are as dear as the draw itself.
 import type { LanguageRows } from './document-counts.ts';
 
 const kept = new WeakMap<LanguageRows, Float64Array>();
+const pooledOf = new WeakMap<LanguageRows, Float64Array>();
 
 /** [L · n] entropies in nats; NaN for absent languages. */
 export function rowEntropies(rows: LanguageRows): Float64Array {
@@ -23,7 +24,10 @@ export function entropyAt(q: ArrayLike<number>, at: number, length: number): num
 }
 
 /** [L · E] mean row over the languages that are present, each counting once; NaN where none is. */
-export function pooledRows({ layers, languages, experts, q, present }: LanguageRows): Float64Array {
+export function pooledRows(rows: LanguageRows): Float64Array {
+  const known = pooledOf.get(rows);
+  if (known) return known;
+  const { layers, languages, experts, q, present } = rows;
   const pooled = new Float64Array(layers * experts);
   const n = present.reduce((sum, one) => sum + one, 0);
   for (let layer = 0; layer < layers; layer++) {
@@ -34,5 +38,6 @@ export function pooledRows({ layers, languages, experts, q, present }: LanguageR
     }
   }
   for (let i = 0; i < pooled.length; i++) pooled[i] /= n;
+  pooledOf.set(rows, pooled);
   return pooled;
 }

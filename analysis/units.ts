@@ -7,7 +7,8 @@ export interface Units {
   /** Per stratum, per unit: its documents (rows of the counts). */
   strata: Int32Array[][];
   kind: 'items' | 'documents';
-  /** Units that a typical (median) language has. */
+  /** [n] units that a language has, and what a typical (median) one has. */
+  ofLanguage: Int32Array;
   typical: number;
   /** [D] 1: the document's language has two documents or more and takes part. */
   kept: Uint8Array;
@@ -34,15 +35,15 @@ export function unitsOf(
   }
   const parallel: Int32Array[] = [];
   const single: Int32Array[][] = Array.from({ length: languages }, () => []);
-  const unitsIn = new Int32Array(languages);
+  const ofLanguage = new Int32Array(languages);
   for (const list of ofItem.values()) {
     const shared = list.some(d => language[d] !== language[list[0]]);
     const units = shared ? [list] : list.map(d => [d]);
     for (const unit of units) (shared ? parallel : single[language[unit[0]]]).push(Int32Array.from(unit));
-    for (const l of shared ? new Set(list.map(d => language[d])) : list.map(d => language[d])) unitsIn[l]++;
+    for (const l of shared ? new Set(list.map(d => language[d])) : list.map(d => language[d])) ofLanguage[l]++;
   }
   const strata = [parallel, ...single].filter(stratum => stratum.length > 0);
-  const sizes = [...unitsIn].filter(n => n > 0).sort((a, b) => a - b);
+  const sizes = [...ofLanguage].filter(n => n > 0).sort((a, b) => a - b);
   const typical = sizes.length > 0 ? sizes[Math.floor((sizes.length - 1) / 2)] : 0;
-  return { strata, kind: parallel.length > 0 ? 'items' : 'documents', typical, kept, documents };
+  return { strata, kind: parallel.length > 0 ? 'items' : 'documents', ofLanguage, typical, kept, documents };
 }

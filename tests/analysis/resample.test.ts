@@ -3,6 +3,7 @@ import seedrandom from 'seedrandom';
 import { describe, expect, it } from 'vitest';
 import { basicInterval, bootstrapChoice, quantile } from '../../analysis/bootstrap.ts';
 import type { DocumentCounts, Estimate, LanguageRows, Statistic } from '../../analysis/document-counts.ts';
+import { entropyStatistic } from '../../analysis/entropy.ts';
 import { jackknife, jackknifeChoices } from '../../analysis/jackknife.ts';
 import { informationStatistic } from '../../analysis/language-information.ts';
 import { exchangeable, permutationTest, permutedChoice } from '../../analysis/permutation.ts';
@@ -231,6 +232,26 @@ describe('resample', () => {
     expect(estimate).toMatchObject({ low: null, high: null });
     expect(estimate.se).toBeGreaterThan(0);
     expect(estimate.reason).toBe('29 parallel items per language, fewer than 30: jackknife alone, no interval');
+  });
+  it('a language with few texts among others with many has no interval of its own', () => {
+    const { counts, header } = simulate({ ...small, languages: 4 });
+    const documents = [...counts.document].filter(d => counts.language[d] !== 3 || counts.item[d] < 20);
+    const pick = (cells: Float32Array) =>
+      Float32Array.from(documents.flatMap(d => [...cells.subarray(d * 4, d * 4 + 4)]));
+    const fewer: DocumentCounts = {
+      ...counts,
+      document: Int32Array.from(documents),
+      language: Int32Array.from(documents, d => counts.language[d]),
+      item: Int32Array.from(documents, d => counts.item[d]),
+      tokens: Float64Array.from(documents, d => counts.tokens[d]),
+      count: counts.count.map(pick),
+    };
+    const options = { view: 'selection' as const, seed: 'r', draws: 50 };
+    const list = resample(fewer, header, [entropyStatistic], options).get('entropy')!;
+    expect(list.map(({ low }) => low !== null)).toEqual([true, true, true, false, true, true, true, false]);
+    expect(list[3].reason).toBe('20 parallel items, fewer than 30: jackknife alone, no interval');
+    expect(list[2].reason).toBeNull();
+    expect(list[3].se).toBeGreaterThan(0);
   });
   it('leaves out languages with a single document, and says when nothing is left', () => {
     const counts = singles([0, 0, 1, 1, 2], [0, 1, 1, 1, 0], own(5));
