@@ -67,11 +67,11 @@ export function coactivationPicture(
     }),
   ).toCSV();
   const name = 'coactivation';
-  if (drawn.length === 0) {
+  if (drawn.every(({ logLift }) => logLift === null)) {
     const why =
       header.expertsPerToken === 1
         ? 'A token chooses one expert here, so no two are chosen together.'
-        : 'In no layer do two experts carry more than an even load.';
+        : 'No two experts that carry more than an even load were chosen.';
     return { name, title: words.title, svg: finish(emptyFrame(words, why).root), csv };
   }
   const across = Math.min(3, panels.length);

@@ -76,7 +76,8 @@ export function flowPicture(
   const first = grid(gateUsage, 'share', header.numExperts).get(layers[0]) ?? new Map();
   const languages = languageOrder(gateUsage, header);
   const stops = stopsOf(header, options.universality);
-  const all = ribbonsOf(languages, first, flows, layers, stops, header);
+  const flowing = languages.some(language => first.get(language.code));
+  const all = flowing ? ribbonsOf(languages, first, flows, layers, stops, header) : [];
   const owned = all.some(ribbon => ribbon.own);
   const scene = { header, languages, first, layers, stops, all, hues: familyHues(header), owned };
   const { ribbons, rest } = mergeSmall(all, cut, languages.length);
@@ -113,10 +114,13 @@ function wordsOf(
 ) {
   const flowing = languages.filter(l => first.get(l.code)).length;
   const families = new Set(languages.map(l => l.family)).size;
-  const where =
+  const span = `${layers.length} layers, ${layers[0]} to ${layers.at(-1)}`;
+  const few =
     layers.length === 1 ? `layer ${layers[0]}` : `layers ${layers.slice(0, -1).join(', ')} and ${layers.at(-1)}`;
+  const where = layers.length > 4 ? span : few;
   const of = families === languages.length || families === 1 ? '' : ` of ${families} families`;
-  const who = flowing === 1 ? 'one language flows' : `${flowing} languages${of} flow`;
+  const many = flowing === 0 ? 'languages flow' : `${flowing} languages${of} flow`;
+  const who = flowing === 1 ? 'one language flows' : many;
   const skipped = header.moeLayers.length - layers.length;
   const merged = layers.map((layer, i) => `${percent(rest[i] ?? 0)} into ${layer}`).join(', ');
   const banded =

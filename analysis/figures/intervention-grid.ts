@@ -132,7 +132,8 @@ function wordsOf(
       : 'No random controls were run.',
     zeroTextNote(header),
   ];
-  const what = columns.length === 1 ? `“${columns[0]}” does` : `${columns.length} interventions do`;
+  const many = columns.length === 0 ? 'interventions do' : `${columns.length} interventions do`;
+  const what = columns.length === 1 ? `“${columns[0]}” does` : many;
   const reading = `Purple: worse, more bits per byte; orange: better.${targets ? ' Framed: what it is aimed at.' : ''}`;
   return {
     title: `What ${what} to every language`,

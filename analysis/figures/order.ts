@@ -161,12 +161,13 @@ export function languageOrder(usage: ColumnTable, header: TraceHeader): TraceLan
   });
 }
 
-/** How many items at an end of the chain a next one is compared with. */
-const NEAR = 3;
+/** How much less each item counts the further it is from the end of a chain. */
+const FADE = 0.5;
+const NEAR = 4;
 
 /**
  * Items of a symmetric matrix of likeness so that like stands beside like: from the most alike pair, the chain grows at the
- * end whose last three items the next one is most like. Ties go to the lower item.
+ * end that the next item is most like, the last item there counting most. Ties go to the lower item.
  */
 export function chainOrder(likeness: ArrayLike<number>[]): number[] {
   const items = likeness.map((_, i) => i);
@@ -174,12 +175,17 @@ export function chainOrder(likeness: ArrayLike<number>[]): number[] {
   const pairs = items.flatMap(i => items.slice(i + 1).map(j => [i, j]));
   const chain = [...pairs.reduce((best, [i, j]) => (likeness[i][j] > likeness[best[0]][best[1]] ? [i, j] : best))];
   const left = new Set(items.filter(i => !chain.includes(i)));
-  const near = (i: number, end: number[]) => end.reduce((sum, j) => sum + likeness[i][j], 0) / end.length;
+  const near = (i: number, inward: number[]) => {
+    const weights = inward.map((_, step) => FADE ** step);
+    return (
+      inward.reduce((sum, j, step) => sum + weights[step] * likeness[i][j], 0) / weights.reduce((a, b) => a + b, 0)
+    );
+  };
   while (left.size > 0) {
     let best = { item: -1, value: Number.NEGATIVE_INFINITY, back: true };
     for (const item of left) {
       const front = near(item, chain.slice(0, NEAR));
-      const back = near(item, chain.slice(-NEAR));
+      const back = near(item, chain.slice(-NEAR).reverse());
       const value = Math.max(front, back);
       if (value > best.value) best = { item, value, back: back >= front };
     }

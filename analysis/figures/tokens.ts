@@ -206,10 +206,11 @@ function wordsOf(
     return routed.length === 0 ? null : routed.filter(token => token.bands[l] === own).length / routed.length;
   };
   const [first, last] = [shareAt(0), shareAt(header.moeLayers.length - 1)];
+  const known = drawn.some(token => token.bands.some(band => band >= 0 && stops[band].mark !== 'O'));
   const words = (share: number | null) => `${Math.round((share ?? 0) * 100)} %`;
   const [from, to] = [header.moeLayers[0], header.moeLayers.at(-1)];
   const title =
-    drawn.length === 0 || own < 0
+    own < 0 || !known
       ? `Where the tokens of one text in ${language.name} go`
       : from === to
         ? `${words(last)} of this text’s tokens choose ${language.family} experts first`

@@ -164,13 +164,15 @@ function flowsOf({ moeLayers, languages }: TraceHeader, q: Shares, layers: numbe
       const [a, b] = [q[moeLayers.indexOf(layers[i])][l], q[moeLayers.indexOf(to)][l]];
       if (a === null || b === null) return [];
       const [left, right] = [strongest(a), strongest(b)];
-      // half of the mass goes rank to rank, half wherever the next layer's load is
-      return left.flatMap(({ expert: source, share }, r) =>
+      // rank goes to rank more often than the next layer's load asks for
+      const cells = left.flatMap(({ expert: source, share }, r) =>
         right.map(({ expert: target, share: next }, s) => {
           const straight = r === s ? 0.5 * Math.min(share, next) : 0;
           return { from: layers[i], to, group: code, source, target, flow: straight + 0.5 * share * next };
         }),
       );
+      const total = cells.reduce((sum, { flow }) => sum + flow, 0);
+      return cells.map(cell => ({ ...cell, flow: cell.flow / total }));
     }),
   );
   return tableOf(rows, ['from', 'to', 'group', 'source', 'target', 'flow']);
