@@ -1,28 +1,5 @@
 // How many experts each layer needs, after LayerMoE (arXiv 2505.22582): the less alike the tokens of two languages are where the
-// network reads them, the more. S_l = mean cosine over all Q × Q pairs of tokens, which is the product of the two mean unit
-// vectors, ū_a · ū_b: Q vectors are added up and no matrix of pairs is made. Experts N_l ∝ 1 / S_l.
-// Shapes: Q tokens, D width.
-
-/** Added up over the tokens of one language in one layer. */
-export interface UnitSum {
-  sum_D: Float64Array;
-  tokens: number;
-}
-
-/** Adds tokens x_QD, each divided by its length; a vector of zeros adds nothing and counts. */
-export function addUnits(into: UnitSum, x_QD: ArrayLike<number>): void {
-  const D = into.sum_D.length;
-  for (let at = 0; at < x_QD.length; at += D) {
-    let squares = 0;
-    for (let i = at; i < at + D; i++) squares += x_QD[i] ** 2;
-    if (squares > 0) for (let i = 0; i < D; i++) into.sum_D[i] += x_QD[at + i] / Math.sqrt(squares);
-    into.tokens++;
-  }
-}
-
-/** S of two languages: mean cosine over all pairs of their tokens. NaN without tokens. */
-export const meanPairCosine = (a: UnitSum, b: UnitSum): number =>
-  a.sum_D.reduce((sum, value, i) => sum + value * b.sum_D[i], 0) / (a.tokens * b.tokens);
+// network reads them (similarity S_l), the more: N_l ∝ 1 / S_l.
 
 /** Least S that is inverted: what is not alike at all would take every expert. */
 const LEAST = 1e-3;

@@ -10,8 +10,10 @@ import { type Agreement, adjustedRand, agreement } from '../../analysis/regroup/
 import { type Method, type Regrouping, regroupLanguages } from '../../analysis/regroup/choose-groups.ts';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { loadConfig } from '../config/load.ts';
+import type { BackendName } from '../engine/backend.ts';
 import { UserError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
+import { expand } from './intervene-expand.ts';
 import { readLayers } from './intervene-options.ts';
 import { createOutput, table } from './output.ts';
 
@@ -22,6 +24,12 @@ interface Options {
   layers: string;
   draws: number;
   seed: number;
+  expand?: number;
+  model?: string;
+  tokens: number;
+  families?: string;
+  backend: BackendName;
+  threads?: number;
   json?: boolean;
 }
 
@@ -32,6 +40,8 @@ const MAPS = ['apollo', 'glottolog'];
 export async function regroup(trace: string, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   if (existsSync(options.out)) throw new UserError(`--out ${options.out} exists already; choose another file.`);
+  if ((options.expand === undefined) !== (options.model === undefined))
+    throw new UserError('--expand N deals experts out by what --model DIR shows: give both, or neither.');
   const { header, counts } = await readDocumentCounts(trace);
   const layers = readLayers(options.layers, header.moeLayers);
   const spoken = new Set(counts.language).size;
@@ -53,7 +63,9 @@ export async function regroup(trace: string, options: Options): Promise<void> {
   const agreements = compare(result, header, options);
   makeFolder(dirname(options.out));
   writeFileSync(options.out, yamlOf(families, header, layers, options));
+  const expansion = options.expand === undefined ? null : await expand(options.expand, options);
   for (const line of describe(result, families, agreements, header, layers, options)) out.say(line);
+  if (expansion) for (const line of expansion.lines) out.say(line);
   const { groupings, chosen, stable } = result;
   out.result({
     out: options.out,
@@ -62,6 +74,7 @@ export async function regroup(trace: string, options: Options): Promise<void> {
     families,
     groupings: groupings.map(({ groups, silhouette, stability }) => ({ groups, silhouette, stability })),
     agreement: Object.fromEntries(agreements),
+    expansion: expansion?.layers,
   });
 }
 

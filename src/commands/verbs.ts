@@ -188,6 +188,12 @@ function intervene(): Command {
       .option('--layers <which>', 'all, early, middle, late, or numbers: 4,6-8', 'all')
       .option('--draws <n>', 'permutations, and bootstrap draws up to 200', positiveWhole, 1000)
       .option('--seed <n>', 'seed of both', wholeNumber, 0)
+      .option('--expand <n>', 'also deal n experts out to layers, by likeness (needs --model)', positiveWhole)
+      .option('--model <dir>', 'run or checkpoint, dense or sparse, to measure likeness in')
+      .option('--tokens <n>', 'tokens per language for that', positiveWhole, 1000)
+      .addOption(languagesOption())
+      .addOption(backendOption())
+      .addOption(threadsOption())
       .addOption(jsonOption())
       .addHelpText('after', '\nExample:\n  moe intervene regroup runs/50lang-quick/routing --out learned.yaml')
       .action(async (trace, options) => (await import('./intervene-regroup.ts')).regroup(trace, options)),

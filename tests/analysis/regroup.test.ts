@@ -7,13 +7,7 @@ import { documentCountsOf } from '../../analysis/read/document-counts.ts';
 import { adjustedRand, agreement } from '../../analysis/regroup/adjusted-rand.ts';
 import { balancedGroups } from '../../analysis/regroup/balanced.ts';
 import { regroupLanguages } from '../../analysis/regroup/choose-groups.ts';
-import {
-  addUnits,
-  expertNumbers,
-  expertNumbersRoundedUp,
-  expertShares,
-  meanPairCosine,
-} from '../../analysis/regroup/layer-experts.ts';
+import { expertNumbers, expertNumbersRoundedUp, expertShares } from '../../analysis/regroup/layer-experts.ts';
 import { layerMask, layersOfMask, layersToExpand } from '../../analysis/regroup/layer-mask.ts';
 import { type TinyToken, tinyTrace } from '../helpers/tiny-trace.ts';
 
@@ -170,24 +164,6 @@ describe('layers that deviate', () => {
 });
 
 describe('experts per layer', () => {
-  test('the mean over all pairs of tokens is one product of mean unit vectors', () => {
-    const random = seedrandom('pairs');
-    const tokens = (count: number) =>
-      Array.from({ length: count }, () => Array.from({ length: 5 }, () => random() - 0.3));
-    const [a, b] = [tokens(7), tokens(9)];
-    const cosine = (x: number[], y: number[]) =>
-      x.reduce((sum, value, i) => sum + value * y[i], 0) / (Math.hypot(...x) * Math.hypot(...y));
-    const brute = a.flatMap(x => b.map(y => cosine(x, y))).reduce((sum, c) => sum + c, 0) / 63;
-    const [left, right] = [a, b].map(list => {
-      const sum = { sum_D: new Float64Array(5), tokens: 0 };
-      addUnits(sum, list.flat());
-      return sum;
-    });
-    expect(meanPairCosine(left, right)).toBeCloseTo(brute, 12);
-    addUnits(left, [0, 0, 0, 0, 0]);
-    expect(meanPairCosine(left, right)).toBeCloseTo((brute * 7) / 8, 12);
-  });
-
   test('the printed example: rounding up overshoots, ours sums to what was asked', () => {
     const similarity = [0.8, 0.4, 0.2];
     expect(expertShares(similarity, 12).map(share => share.toFixed(2))).toEqual(['1.71', '3.43', '6.86']);

@@ -27,7 +27,7 @@ beforeAll(async () => {
     run('train', '--families', world.config, '--out', 'dense', '--set', 'model.moe_layers=none', '--steps', '1'),
   ]);
   expect([sparse.code, dense.code]).toEqual([0, 0]);
-}, 60_000);
+});
 
 const few = ['--draws', '3', '--tokens', '100'];
 
@@ -48,7 +48,7 @@ describe('grids', () => {
     expect(readFileSync(at('grid', 'intervention.svg'), 'utf8')).toMatch(/^<svg/);
     const json = JSON.parse(readFileSync(at('grid', 'intervention.json'), 'utf8'));
     expect(json.columns[0].experts).toEqual({ 1: [expect.any(Number)], 2: [expect.any(Number)] });
-  }, 60_000);
+  });
 
   test('steer: on one language alone nothing else moves; the same again gives the same', async () => {
     const args = ['intervene', 'steer', 'run', '--targets', 'family-0', '--on', 'family-2', ...few, '--json'];
@@ -60,7 +60,7 @@ describe('grids', () => {
       if (code !== columns[0].byLanguage.at(-1).code) expect(value).toBe(0);
     expect(columns[0].byLanguage.at(-1).value).not.toBe(0);
     expect(first.err).toContain('languages better');
-  }, 60_000);
+  });
 
   test('without strength nothing moves at all; by shares, off and hard it does', async () => {
     const valuesOf = async (...more: string[]): Promise<number[]> => {
@@ -83,7 +83,7 @@ describe('grids', () => {
       ['--how', 'share', '--strength', '2', '--keep', '3', '--threshold', '0.9'],
     ])
       expect((await valuesOf(...more)).some(value => value !== 0)).toBe(true);
-  }, 90_000);
+  });
 
   test('refusals', async () => {
     const cases: [string[], RegExp][] = [
@@ -97,7 +97,7 @@ describe('grids', () => {
     ];
     const said = await Promise.all(cases.map(([args]) => refused('intervene', ...args, '--tokens', '50')));
     for (const [i, [, pattern]] of cases.entries()) expect(said[i]).toMatch(pattern);
-  }, 90_000);
+  });
 });
 
 describe('prune', () => {
@@ -143,7 +143,7 @@ describe('prune', () => {
     const said = await Promise.all(cases.map(([args]) => refused('intervene', 'prune', ...args, '--tokens', '50')));
     for (const [i, [, pattern]] of cases.entries()) expect(said[i]).toMatch(pattern);
     expect(existsSync(at('x'))).toBe(false);
-  }, 60_000);
+  });
 });
 
 describe('regroup', () => {
@@ -171,7 +171,7 @@ describe('regroup', () => {
       );
       expect([file, trained.code]).toEqual([file, 0]);
     }
-  }, 90_000);
+  });
 
   test('refusals', async () => {
     expect(await refused('intervene', 'regroup', 'run', '--out', 'y.yaml')).toMatch(/trace/);
@@ -180,5 +180,5 @@ describe('regroup', () => {
       /--groups 9 is not between 2 and 4/,
     );
     expect(existsSync(at('y.yaml'))).toBe(false);
-  }, 60_000);
+  });
 });

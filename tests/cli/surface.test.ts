@@ -127,6 +127,12 @@ test('verbs, arguments, options and defaults', () => {
       --layers <which> = "all"
       --draws <n> = 1000
       --seed <n> = 0
+      --expand <n>
+      --model <dir>
+      --tokens <n> = 1000
+      --families <file>
+      --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
+      --threads <n>
       --json
     eval [run]
       --split <name> = "test"
