@@ -10,6 +10,7 @@ import {
   strata,
   topExperts,
 } from '../../analysis/overlap.ts';
+import { overlapByStratum } from '../../analysis/overlap-strata.ts';
 import { usageTable } from '../../analysis/usage.ts';
 import { tinyHeader, tinyRows } from '../helpers/tiny-rows.ts';
 
@@ -55,6 +56,29 @@ describe('isolation (M7)', () => {
     expect(row).toMatchObject({ layer: 0, a: 'bn', b: 'en', ties: 2 });
     expect(row.overlap).toBeCloseTo(0.6, 12);
     expect(row.isolation).toBeCloseTo(2 / 3, 12);
+  });
+  it('by stratum, beside random sets; strata without layers are left out', () => {
+    const header = tinyHeader({ bn: {}, en: {} }, 4, 2, 4);
+    const rows = tinyRows(
+      [
+        [BN, BN],
+        [BN, EN],
+        [BN, EN],
+        [BN, EN],
+      ].map(([a, b]) => [a, b]),
+    );
+    const [shallow, deep, ...rest] = overlapByStratum(overlap(rows, header), header).objects() as Record<
+      string,
+      number
+    >[];
+    expect(rest).toEqual([]);
+    expect(shallow).toMatchObject({ stratum: 'shallow', layers: 2, tied: 1 });
+    expect(shallow.overlap).toBeCloseTo(0.8, 12);
+    expect(shallow.isolation).toBeCloseTo(1 / 3, 12);
+    expect(deep).toMatchObject({ stratum: 'deep', layers: 2 });
+    expect(deep.overlap).toBeCloseTo(0.6, 12);
+    // random pairs of four: both the same 1/6, one shared 4/6 of 1/3
+    expect(deep.random).toBeCloseTo(1 - (1 / 6 + 4 / 18), 12);
   });
   it('the mean over pairs by sorting is that of all pairs', () => {
     const third = [0.1, 0.5, 0.1, 0.3];
