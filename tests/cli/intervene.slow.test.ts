@@ -27,7 +27,7 @@ beforeAll(async () => {
     run('train', '--families', world.config, '--out', 'dense', '--set', 'model.moe_layers=none', '--steps', '1'),
   ]);
   expect([sparse.code, dense.code]).toEqual([0, 0]);
-});
+}, 120_000);
 
 const few = ['--draws', '3', '--tokens', '100'];
 
@@ -126,7 +126,6 @@ describe('prune', () => {
       expect(again.code).toBe(2);
       expect(existsSync(at('twice'))).toBe(false);
     },
-    90_000,
   );
 
   test('refusals', async () => {
