@@ -124,6 +124,23 @@ describe.each(Object.keys(DRAWINGS))('%s, at every size', name => {
   });
 });
 
+it('the parts of the budget stand on each other and reach log E', () => {
+  const svg = drawn.get('budget')![0].svg;
+  const fills = ['#8C8C8C', '#E9E4D4', '#56B4E9', '#0072B2']; // from the bottom up
+  for (let layer = 0; layer < 6; layer++) {
+    const parts = fills.map(fill => {
+      const bars = [
+        ...svg.matchAll(new RegExp(`y="([\\d.]+)" width="[\\d.]+" height="([\\d.]+)" fill="${fill}" stroke`, 'g')),
+      ];
+      return { top: Number(bars[layer][1]), height: Number(bars[layer][2]) };
+    });
+    for (const [i, { top, height }] of parts.entries()) {
+      if (i > 0) expect(top + height).toBeCloseTo(parts[i - 1].top, 1);
+    }
+    expect(parts.reduce((sum, { height }) => sum + height, 0)).toBeCloseTo(216, 1);
+  }
+});
+
 it('names every language of 50 with text where a picture shows languages one by one', () => {
   const header = headers[2];
   for (const name of ['strip', 'distance', 'correlation', 'divergence', 'ridges']) {
@@ -329,7 +346,7 @@ describe('tanglegram', () => {
   });
   it('leaves merged at one height stand in any order, those of a ladder do not', () => {
     const flat = [merge(0, 1, 1), merge(2, 4, 1), merge(3, 5, 1)];
-    expect(turned(flat, 4, [3, 1, 0, 2])).toEqual([3, 1, 0, 2]);
+    expect(turned(flat, 4, [1, 3, 0, 2])).toEqual([1, 3, 0, 2]);
     const ladder = [merge(0, 1, 1), merge(2, 4, 2), merge(3, 5, 3)];
     expect(turned(ladder, 4, [1, 3, 0, 2])).toEqual([3, 1, 0, 2]);
     expect(
