@@ -25,7 +25,7 @@ const GREY = '#999999';
 /** Panels side by side, at most `columns` in a row; each row has own mass above and effective experts below. */
 export function drawProfiles(
   panels: Panel[],
-  { name, title, k, columns = 4 }: { name: string; title: string; k: number; columns?: number },
+  { name, title, k, columns = 5 }: { name: string; title: string; k: number; columns?: number },
 ): Figure {
   const rows = Math.ceil(panels.length / columns);
   const across = Math.min(columns, panels.length);
@@ -73,7 +73,7 @@ function legend(root: Mark, x: number, y: number): void {
   ] as const) {
     line(root, at, y - 4, at + 24, y - 4, colour, width).attr('stroke-dasharray', dash || 'none');
     text(root, at + 30, y, words);
-    at += 46 + words.length * 6;
+    at += 50 + words.length * 5.4;
   }
 }
 

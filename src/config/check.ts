@@ -31,6 +31,11 @@ export function checkConfig(config: Config, map: FamilyMap, locate: Locate): voi
       ['data', 'sequence_length'],
       `sequence_length ${config.data.sequence_length} is more than max_position_embeddings ${model.max_position_embeddings}; lower it or raise the limit.`,
     );
+  if (Array.isArray(router.init_bias) && router.init_bias.length !== model.num_hidden_layers)
+    refuse(
+      ['router', 'init_bias'],
+      `init_bias has ${router.init_bias.length} numbers for ${model.num_hidden_layers} layers; give one for each, or a single one for all.`,
+    );
   const layers = planLayers(model.moe_layers, model.num_hidden_layers);
   if ('error' in layers) refuse(['model', 'moe_layers'], layers.error);
   if (router.kind === 'language' && model.num_experts_per_tok !== 1)

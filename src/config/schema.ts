@@ -100,8 +100,9 @@ const router = z.strictObject({
   init: z.enum(['normal', 'orthogonal', 'zero', 'centred', 'hidden-mean']).default('normal'),
   init_std: rate.default(0.02),
   /** Standard deviation of what the rows of a normal start give the layer's mean input beyond init_std, in logits: favourites of
-   *  all tokens, as random rows have them where hidden states share a direction. Needs held-out text. */
-  init_bias: rate.default(0),
+   *  all tokens, as random rows have them where hidden states share a direction. One number, or one for each layer of the model.
+   *  Needs held-out text. */
+  init_bias: z.union([rate, z.array(rate)]).default(0),
   balance_coefficient: rate.default(0),
   /** `layer`: one Switch loss per layer. `pooled`: all layers concatenated first, as the reference code does. */
   balance_scope: z.enum(['layer', 'pooled']).default('layer'),

@@ -102,18 +102,19 @@ async function routerInit(
   sparse: ModelSpec,
   sample: () => Iterable<TokenInput>,
 ): Promise<(layer: number) => RouterInit> {
-  const { init, init_std: std, init_bias: bias } = sparse.router;
+  const { init, init_std: std, init_bias } = sparse.router;
+  const biasOf = (layer: number): number => (Array.isArray(init_bias) ? init_bias[layer] : init_bias);
+  const biased = init === 'normal' && sparse.layers.some((_, layer) => biasOf(layer) > 0);
   if (init === 'zero') return () => ({ kind: 'zero' });
-  if (init !== 'hidden-mean' && init !== 'centred' && !(init === 'normal' && bias > 0))
-    return () => ({ kind: init, std });
+  if (init !== 'hidden-mean' && init !== 'centred' && !biased) return () => ({ kind: init, std });
   const means = await hiddenMeans(dense, sparse, sample());
   if (means.size === 0)
     throw new UserError(
-      `router.init ${init}${bias > 0 ? ' with init_bias' : ''} needs held-out text and there is none; add text, or use init normal.`,
+      `router.init ${init}${biased ? ' with init_bias' : ''} needs held-out text and there is none; add text, or use init normal.`,
     );
   return layer => {
     const mean_ED = means.get(layer)!;
-    return init === 'normal' ? { kind: 'biased', std, bias, mean_ED } : { kind: init, std, mean_ED };
+    return init === 'normal' ? { kind: 'biased', std, bias: biasOf(layer), mean_ED } : { kind: init, std, mean_ED };
   };
 }
 

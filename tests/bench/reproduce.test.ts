@@ -22,6 +22,7 @@ import {
 import { contrastsOf, informationOf, type LayerProfile, nodesWith, profileOf } from '../../bench/reproduce/profile.ts';
 import { trainAll } from '../../bench/reproduce/train.ts';
 import { verdictOfSeeds } from '../../bench/reproduce/verdict.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { UserError } from '../../src/errors.ts';
 
 const folders: string[] = [];
@@ -87,6 +88,18 @@ describe('plan', () => {
     expect(confirm.seeds).toHaveLength(5);
     expect(offset.seeds).toHaveLength(5);
     expect(offset.seeds.filter(seed => [...explore.seeds, ...confirm.seeds].includes(seed))).toEqual([]);
+  });
+  test('every job of it is a configuration that loads, and differs from its part’s other recipes', () => {
+    const configs = jobsOf(readPlan('bench/reproduce/plan.yaml')).map(({ part, run, config, preset, set, from }) => {
+      const presets = preset === null ? [] : [preset];
+      const resolved = loadConfig(config, { presets, overrides: Object.entries(set) }).config;
+      return [`${part}/${run}`, `${from?.replace(/-s\d+$/, '')} ${JSON.stringify(resolved)}`];
+    });
+    const recipes = new Map(configs);
+    for (const part of new Set([...recipes.keys()].map(name => name.split('/')[0]))) {
+      const own = [...recipes].filter(([name]) => name.startsWith(`${part}/`)).map(([, config]) => config);
+      expect(new Set(own).size, part).toBe(own.length);
+    }
   });
   test('an unknown key is refused with the file', () => {
     const file = join(folder(), 'plan.yaml');
