@@ -10,7 +10,7 @@ import { type FamilyStyle, familyGlyph, familyLine, familyStyles, languageStyles
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET } from './frame.ts';
 import { decimal, type End, endLabels } from './labels.ts';
 import { layersIn, meanProfile, nameOf, type Profile, profilesOf } from './profiles.ts';
-import { type Point, polyline } from './shapes.ts';
+import { band, type Point, polyline } from './shapes.ts';
 import { type Figure, finish, INK, type Mark, tag, text } from './svg.ts';
 
 export interface DivergenceOptions extends FigureOptions {
@@ -39,7 +39,8 @@ export function divergence(table: ColumnTable, source: Provenance, options: Dive
   profiles.delete(options.pivot);
   for (const [code, profile] of profiles) if (profile.every(v => v === null)) profiles.delete(code);
   const means = familyMeans(source, profiles, layers.length);
-  const words = wordsOf(source, options, layers, means);
+  const bounds = { low: profilesOf(table, 'low', layers), high: profilesOf(table, 'high', layers) };
+  const words = wordsOf(source, options, layers, means, bounds);
   const figure = { name: 'divergence', title: words.title, csv: table.toCSV() };
   if (profiles.size === 0) {
     const pivot = nameOf(header, options.pivot);
@@ -55,7 +56,7 @@ export function divergence(table: ColumnTable, source: Provenance, options: Dive
   const sheet = frame(SHEET, MAIN + 50 + (second ? SECOND + 66 : 0), words);
   const plot = { left: LEFT, right: RIGHT, top: sheet.top + 12, bottom: sheet.top + 12 + MAIN };
   const baseline = meanProfile([...profilesOf(table, 'baseline', layers).values()], layers.length);
-  drawMain(sheet.root, source, { layers, profiles, means, baseline }, options, plot);
+  drawMain(sheet.root, source, { layers, profiles, means, baseline, bounds }, options, plot);
   if (second) {
     const top = plot.bottom + 66;
     drawScaled(sheet.root, scaled, layers, { left: LEFT, right: RIGHT, top, bottom: top + SECOND });
@@ -74,7 +75,13 @@ function familyMeans({ header }: Provenance, profiles: Map<string, Profile>, cou
   });
 }
 
-function wordsOf(source: Provenance, options: DivergenceOptions, layers: number[], means: FamilyMean[]) {
+function wordsOf(
+  source: Provenance,
+  options: DivergenceOptions,
+  layers: number[],
+  means: FamilyMean[],
+  { low }: Bounds,
+) {
   const { header } = source;
   const pivot = nameOf(header, options.pivot);
   const late = means.flatMap(({ style, profile }) => {
@@ -83,6 +90,8 @@ function wordsOf(source: Provenance, options: DivergenceOptions, layers: number[
   });
   const sorted = late.sort((a, b) => b.value - a.value);
   const [far, near] = [sorted[0], sorted.at(-1)];
+  const hasInterval = [...low.values()].some(profile => profile.some(v => v !== null));
+  const scale = `Jensen–Shannon distance, 0 to 1${hasInterval ? '; bands: intervals of named languages' : ''}.`;
   const alone = means.every(({ style }) => style.languages.length === 1);
   const told = ({ family, value }: { family: string; value: number }) => `${family} (${decimal(value)})`;
   const title =
@@ -95,12 +104,7 @@ function wordsOf(source: Provenance, options: DivergenceOptions, layers: number[
       `Distance between each language’s choice of experts and ${pivot}’s. ` +
       `${alone ? '' : 'Grey: languages; bold: means of families; '}` +
       `${alone ? 'D' : 'd'}otted: a language’s distance from itself, two halves of its texts.`,
-    caption: captionOf(
-      source,
-      options,
-      null,
-      `Jensen–Shannon distance, 0 to 1; intervals are in the table. ${zeroTextNote(header)}`.trim(),
-    ),
+    caption: captionOf(source, options, hasInterval, `${scale} ${zeroTextNote(header)}`.trim()),
   };
 }
 
@@ -109,11 +113,16 @@ interface Lines {
   profiles: Map<string, Profile>;
   means: FamilyMean[];
   baseline: Profile;
+  bounds: Bounds;
+}
+interface Bounds {
+  low: Map<string, Profile>;
+  high: Map<string, Profile>;
 }
 
 function drawMain(root: Mark, source: Provenance, lines: Lines, options: DivergenceOptions, plot: Plot): void {
   const { header } = source;
-  const { layers, profiles, means, baseline } = lines;
+  const { layers, profiles, means, baseline, bounds } = lines;
   const styles = languageStyles(header);
   const values = [...profiles.values(), baseline].flat().map(v => v ?? 0);
   const y = linear([0, Math.max(...values, 1e-6)], [plot.bottom, plot.top]).nice(5);
@@ -129,6 +138,11 @@ function drawMain(root: Mark, source: Provenance, lines: Lines, options: Diverge
     };
     tag(polyline(root, places(profile), THIN, 0.9), meaning);
   }
+  const named = chosen(header, layers, profiles, options);
+  for (const code of named) {
+    const [low, high] = [bounds.low.get(code), bounds.high.get(code)];
+    if (low && high) band(root, places(high), places(low), styles.get(code)!.hue, 0.2);
+  }
   const ends: End[] = [];
   polyline(root, places(baseline), INK, 1.4, DOTS);
   addEnd(ends, baseline, 'same language', INK, y);
@@ -141,7 +155,7 @@ function drawMain(root: Mark, source: Provenance, lines: Lines, options: Diverge
     const many = style.languages.length > 1 ? ` (${style.languages.filter(code => profiles.has(code)).length})` : '';
     addEnd(ends, profile, `${style.family}${many}`, style.hue, y, 'bold');
   }
-  for (const code of chosen(header, layers, profiles, options)) {
+  for (const code of named) {
     const style = styles.get(code)!;
     if (style.languages.length === 1) continue; // its family's line already is this language
     const tip = `${nameOf(header, code)}: ${told(profiles.get(code)!)}`;
