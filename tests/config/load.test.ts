@@ -80,6 +80,11 @@ describe('shipped configurations', () => {
     expect(config.train).toMatchObject({ horizon: 1.35, warmup: 0.03, decay_norms: true, multipliers: { router: 1 } });
     expect(config.router).toMatchObject({ train_mode: 'forced', inference_mode: 'free', init_std: 0.02 });
   });
+  test('12lang: favourites of routers are asked for once or for each layer', () => {
+    const load = (bias: unknown) => loadConfig('configs/12lang.yaml', { overrides: [['router.init_bias', bias]] });
+    expect(load([1, 1, 0, 0, 0, 0]).config.router.init_bias).toEqual([1, 1, 0, 0, 0, 0]);
+    expect(() => load([1, 1])).toThrow('--set router.init_bias=[1,1]: init_bias has 2 numbers for 6 layers');
+  });
   test('12lang: the paper’s 12-language map', () => {
     const { map } = loadConfig('configs/12lang.yaml');
     expect(map.languages.map(l => `${l.code}${l.expert}`).join(' ')).toBe(

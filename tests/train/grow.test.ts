@@ -129,6 +129,15 @@ test('a router start with favourites: the mean input of each layer gets logits a
   disposeModel(growth.model);
 });
 
+test('favourites may be asked for layer by layer', async () => {
+  const { dense, growth } = await grown({ router: { init_std: 0, init_bias: [0, 2, 0] } });
+  const rows = (layer: number) => [...growth.model.weights.get(`model.layers.${layer}.mlp.gate.weight`)!.dataSync()];
+  expect(rows(1).some(value => value !== 0)).toBe(true);
+  expect(rows(2).every(value => value === 0)).toBe(true);
+  disposeModel(dense);
+  disposeModel(growth.model);
+});
+
 test.each([{ init: 'hidden-mean' }, { init: 'centred' }, { init_bias: 1 }] as const)(
   'a router start that needs held-out text is refused in words without: %o',
   async router => {
