@@ -6,7 +6,7 @@ import { report } from './report/report.ts';
 import { type Measured, type MeasureOptions, measure, measureInMemory } from './study/measure.ts';
 import { metricsOf } from './study/metrics.ts';
 import { figuresOf, type PictureOptions, sectionsOf } from './study/pictures.ts';
-import { explanationOf, headlineOf, languageLines, sentencesOf, tilesOf } from './study/story.ts';
+import { agreementSentence, explanationOf, headlineOf, languageLines, sentencesOf, tilesOf } from './study/story.ts';
 import { tablesOf } from './study/tables.ts';
 
 export type AnalyzeOptions = MeasureOptions & PictureOptions;
@@ -43,6 +43,7 @@ export async function analyze(traceDir: string, outDir: string, options: Analyze
 /** Tables that no figure shows whole. */
 const TABLES = [
   ...(['specificity', 'exclusive', 'families', 'mantel', 'overlap', 'obedience', 'collapse', 'nodes'] as const),
+  ...(['activation', 'leaning', 'purity', 'agreement'] as const),
   ...(['locality', 'vocabulary', 'lexical', 'fertility', 'flowInformation'] as const),
 ] as const;
 
@@ -55,7 +56,7 @@ function studied(measured: Measured, options: AnalyzeOptions) {
   const { header, step } = measured;
   const tables = tablesOf(measured);
   const sections = sectionsOf(measured, tables, options);
-  const sentences = sentencesOf(measured);
+  const sentences = [...sentencesOf(measured), agreementSentence(measured, tables)].filter(words => words !== '');
   const page = report({
     header,
     step,

@@ -6,15 +6,18 @@ import { join } from 'node:path';
 import type { ColumnTable } from 'arquero';
 import seedrandom from 'seedrandom';
 import type { CountRow, Trace, TraceHeader } from '../../routing/trace.ts';
+import { activationStatistic, anyActivationStatistic } from '../activation.ts';
 import type { DocumentBlock } from '../block.ts';
 import { collapseStatistic } from '../collapse.ts';
 import { spreadStatistics } from '../depth-profiles.ts';
 import { sameLanguageDistance } from '../divergence-baseline.ts';
 import type { DocumentCounts, Estimate, LanguageRows, Statistic } from '../document-counts.ts';
 import { entropyStatistic } from '../entropy.ts';
+import { agreementStatistic, familyStatistic } from '../family-distance.ts';
 import { informationStatistic } from '../language-information.ts';
 import { lexical } from '../lexical.ts';
-import { obedienceStatistic } from '../obedience.ts';
+import { familyLabels } from '../linguistic.ts';
+import { obedienceStatistic, purityStatistic } from '../obedience.ts';
 import { distanceStatistic, meanDistanceStatistic } from '../pivot-distance.ts';
 import { readCounts } from '../read/counts.ts';
 import { documentCountsOf, readDocumentCounts } from '../read/document-counts.ts';
@@ -37,7 +40,20 @@ export interface MeasureOptions {
   draws?: number;
   permutations?: number;
   seed?: string;
+  /** Two maps of languages to families, to ask which of them routing agrees with. */
+  familyMaps?: FamilyMaps;
 }
+
+/** Names of two family maps, and language code → family of each. */
+export interface FamilyMaps {
+  names: [string, string];
+  maps: [ReadonlyMap<string, string>, ReadonlyMap<string, string>];
+}
+
+export const labelsOf = (header: TraceHeader, { maps }: FamilyMaps): [string[], string[]] => [
+  familyLabels(header, maps[0]),
+  familyLabels(header, maps[1]),
+];
 
 export interface Measured {
   header: TraceHeader;
@@ -61,6 +77,7 @@ export interface Measured {
   untrained: LanguageRows | null;
   /** [L · n] distance of two halves of a language's own texts. */
   baseline: Float64Array;
+  familyMaps: FamilyMaps | null;
   /** Only counts per language were traced: no documents, no intervals. */
   pooled: boolean;
   /** Null for a trace without slots. */
@@ -116,7 +133,7 @@ async function measured(input: Input, options: MeasureOptions): Promise<Measured
   const tokens = tokensOf(counts, header);
   const pivot = pivotOf(header, tokens, options.pivot);
   const effort = effortOf(counts, header, options);
-  const statistics = statisticsOf(header, pivot, tokens);
+  const statistics = statisticsOf(header, pivot, tokens, options.familyMaps);
   const resampling = distributions(counts, header, statistics, { view: 'selection', seed, ...effort });
   const spread = spreadOf(resampling, header);
   const untrained = input.untrained && sameShape(input.untrained.header, header) ? input.untrained.counts : null;
@@ -136,6 +153,7 @@ async function measured(input: Input, options: MeasureOptions): Promise<Measured
     controls: spread.contrasts ? spreadControls(counts, header, resampling, { seed, ...effort }, controlled) : [],
     untrained: untrained && languageRows(untrained, 'selection', 'documents', header),
     lexical: lexicalTable,
+    familyMaps: options.familyMaps ?? null,
     baseline: sameLanguageDistance(counts, header, { view: 'selection', seed }),
   };
 }
@@ -169,7 +187,14 @@ function pooledCounts(header: TraceHeader, history: CountRow[], step: number | n
   };
 }
 
-function statisticsOf(header: TraceHeader, pivot: number, tokens: Float64Array): Statistic[] {
+function statisticsOf(
+  header: TraceHeader,
+  pivot: number,
+  tokens: Float64Array,
+  maps: FamilyMaps | undefined,
+): Statistic[] {
+  const { code } = header.languages[pivot];
+  const labels = familyLabels(header);
   return [
     ...spreadStatistics,
     informationStatistic,
@@ -179,6 +204,12 @@ function statisticsOf(header: TraceHeader, pivot: number, tokens: Float64Array):
     meanDistanceStatistic(pivot),
     obedienceStatistic(header, 'chosen'),
     universalityStatistic,
+    activationStatistic(header, code),
+    anyActivationStatistic(header, code),
+    purityStatistic(labels),
+    // a draw of these costs all pairs of languages
+    { ...familyStatistic(labels), interval: 'jackknife' },
+    ...(maps ? [{ ...agreementStatistic(...labelsOf(header, maps)), interval: 'jackknife' as const }] : []),
     liftStatistic(header.expertsPerToken, tokens),
   ];
 }

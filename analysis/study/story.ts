@@ -161,3 +161,25 @@ export function languageLines({ header, counts, tokens }: Measured, tables: Tabl
     };
   });
 }
+
+/** Which of two family maps routing agrees with, in the last MoE layer; empty without maps, or where it is not known. */
+export function agreementSentence({ familyMaps, header }: Measured, tables: Tables): string {
+  const rows = (tables.agreement?.objects() ?? []) as {
+    layer: number;
+    first: number;
+    second: number;
+    difference: number;
+    low: number | null;
+    high: number | null;
+  }[];
+  const last = rows.at(-1);
+  if (!familyMaps || !last || last.difference === null || last.low === null || last.high === null) return '';
+  const [first, second] = familyMaps.names;
+  const decided =
+    last.low > 0 ? `with ${first}` : last.high < 0 ? `with ${second}` : 'with neither more than with the other';
+  const fixed = (value: number) => `${value < 0 ? '−' : ''}${Math.abs(value).toFixed(3)}`;
+  return (
+    `Family maps in layer ${header.moeLayers.at(-1)}: routing agrees ${decided} (silhouette ${first} ${fixed(last.first)}, ` +
+    `${second} ${fixed(last.second)}, difference ${fixed(last.difference)}, 95 % ${fixed(last.low)} to ${fixed(last.high)}).`
+  );
+}

@@ -2,13 +2,15 @@
 import { type ColumnTable, table } from 'arquero';
 import seedrandom from 'seedrandom';
 import type { TraceHeader } from '../../routing/trace.ts';
+import { activation } from '../activation.ts';
 import { coactivation } from '../coactivation.ts';
 import { collapse } from '../collapse.ts';
 import { distance } from '../distance.ts';
 import { divergence } from '../divergence.ts';
+import type { Estimate } from '../document-counts.ts';
 import { entropy } from '../entropy.ts';
-import { exclusive } from '../exclusive.ts';
-import { familyDistance, mantelByLayer } from '../family-distance.ts';
+import { exclusive, leaning } from '../exclusive.ts';
+import { agreement, familyDistance, mantelByLayer } from '../family-distance.ts';
 import { fertility } from '../fertility.ts';
 import { type FlowSums, flowInformation, neighbours } from '../flow.ts';
 import { information } from '../information.ts';
@@ -25,25 +27,35 @@ import { countsTable } from '../table.ts';
 import { trajectory } from '../trajectory.ts';
 import { universality } from '../universality.ts';
 import { vocabulary } from '../vocabulary.ts';
-import type { Measured } from './measure.ts';
+import { labelsOf, type Measured } from './measure.ts';
 
 /** Relabellings of the family and Mantel nulls. */
 const PERMUTATIONS = 999;
+const MANTEL = 9999;
+/** Jackknife blocks of the resampling. */
+const MOST_BLOCKS = 50;
 
 export type Tables = Record<(typeof NAMES)[number], ColumnTable> &
   Partial<Record<(typeof TOKEN_NAMES)[number], ColumnTable>>;
 const NAMES = [
   ...(['usage', 'gate', 'information', 'spread', 'entropy', 'nodes', 'divergence', 'distance', 'families'] as const),
-  ...(['mantel', 'overlap', 'specificity', 'universality', 'exclusive', 'obedience', 'collapse', 'training'] as const),
+  ...([
+    'mantel',
+    'overlap',
+    'specificity',
+    'universality',
+    'exclusive',
+    'obedience',
+    'collapse',
+    'training',
+    'activation',
+    'leaning',
+    'purity',
+  ] as const),
 ] as const;
 const TOKEN_NAMES = [
-  'coactivation',
-  'flow',
-  'flowInformation',
-  'locality',
-  'vocabulary',
-  'lexical',
-  'fertility',
+  ...(['coactivation', 'flow', 'flowInformation', 'locality', 'vocabulary', 'lexical', 'fertility'] as const),
+  'agreement',
 ] as const;
 
 /** All tables that the trace allows; those of tokens only where it holds slots. */
@@ -56,6 +68,7 @@ export function tablesOf(measured: Measured): Tables {
     script: scriptDistances(header),
     ...(sums ? { vocabulary: vocabularyDistances(sums.use.uses.map(uses => new Set(uses.keys()))) } : {}),
   };
+  const blocks = Math.min(MOST_BLOCKS, measured.resampling.units.typical);
   const random = (what: string) => seedrandom(`${what} of ${header.run}`);
   return {
     usage,
@@ -71,17 +84,31 @@ export function tablesOf(measured: Measured): Tables {
     }),
     distance: distance(selection, header, known),
     families: familyDistance(selection, header, familyLabels(header), {
+      estimates: estimates.get('families'),
       random: random('families'),
       permutations: PERMUTATIONS,
     }),
-    mantel: mantelByLayer(selection, header, known, { random: random('mantel'), permutations: PERMUTATIONS }),
+    mantel: mantelByLayer(selection, header, known, { random: random('mantel'), permutations: MANTEL }),
     overlap: overlap(selection, header),
-    specificity: specificity(selection, header, { tokens, estimates: estimates.get('lift') }),
+    specificity: specificity(selection, header, { tokens, estimates: estimates.get('lift'), blocks }),
+    activation: activation(selection, header, {
+      pivot: header.languages[pivot].code,
+      estimates: estimates.get('activation'),
+      anyEstimates: estimates.get('any activation'),
+      blocks,
+    }),
+    leaning: leaning(selection, header),
+    purity: estimateTable(header.moeLayers, estimates.get('purity') ?? []),
     universality: universality(selection, header, { tokens, estimates: estimates.get('universality') }),
     exclusive: exclusive(selection, header),
     collapse: collapse(header, estimates.get('collapse') ?? []),
     obedience: obedience(usage, gateUsage, header, { chosen: estimates.get('chosen') }),
     training: trajectory(countsTable(measured.history, header), header),
+    ...(measured.familyMaps
+      ? {
+          agreement: agreement(selection, header, ...labelsOf(header, measured.familyMaps), estimates.get('agreement')),
+        }
+      : {}),
     ...(sums
       ? {
           coactivation: coactivation(sums.coactivation, header),
@@ -128,4 +155,17 @@ function familyFlows(sums: FlowSums, header: TraceHeader): ColumnTable {
     }
   }
   return table({ ...columns, ...numbers });
+}
+
+/** One row per layer: layer, estimate, low, high, nullMean, p; null where undefined. */
+function estimateTable(layers: number[], list: Estimate[]): ColumnTable {
+  const known = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+  return table({
+    layer: layers,
+    estimate: layers.map((_, l) => known(list[l]?.estimate ?? null)),
+    low: layers.map((_, l) => list[l]?.low ?? null),
+    high: layers.map((_, l) => list[l]?.high ?? null),
+    nullMean: layers.map((_, l) => list[l]?.nullMean ?? null),
+    p: layers.map((_, l) => list[l]?.p ?? null),
+  });
 }

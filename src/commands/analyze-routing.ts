@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import pc from 'picocolors';
 import { analyze } from '../../analysis/analyze.ts';
 import { toPng } from '../../analysis/figures/png.ts';
+import { readHeader } from '../../analysis/read/header.ts';
+import type { FamilyMaps } from '../../analysis/study/measure.ts';
+import { loadConfig } from '../config/load.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { removeTrace, writeTrace } from '../trace/write.ts';
 import { useBackend } from './backend.ts';
@@ -14,6 +17,7 @@ import { describe, openTraced, record } from './record.ts';
 interface Options {
   out?: string;
   tokens: number;
+  longest?: number;
   routing?: string;
   softmax?: boolean;
   /** Also record the same model with routers drawn anew, in OUT/untrained. */
@@ -30,7 +34,9 @@ interface Options {
 export async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
   const out = createOutput(options.json ?? false);
   const traceDir = options.trace ?? (await trace(run, options, out.say, out.json));
-  const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir);
+  const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir, {
+    familyMaps: familyMaps(traceDir),
+  });
   if (options.png) files.push(...drawPngs(files));
   out.say('');
   for (const sentence of sentences) out.say(sentence);
@@ -40,6 +46,17 @@ export async function analyzeRouting(run: string | undefined, options: Options):
     `Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`,
   );
   out.result({ trace: traceDir, files, sentences, metrics });
+}
+
+/** The paper's families and the linguistically right ones, where both know every language of the trace. */
+function familyMaps(traceDir: string): FamilyMaps | undefined {
+  const { languages } = readHeader(join(traceDir, 'trace.json'));
+  const [apollo, glottolog] = ['apollo', 'glottolog'].map(name => {
+    const { map } = loadConfig(`configs/families/${name}.yaml`);
+    return new Map(map.languages.map(({ code, family }) => [code, family]));
+  });
+  if (!languages.every(({ code }) => apollo.has(code) && glottolog.has(code))) return undefined;
+  return { names: ['apollo', 'glottolog'], maps: [apollo, glottolog] };
 }
 
 /** Wide enough for print: about 300 dots per inch on a page. */

@@ -121,3 +121,7 @@ export const namesOf =
       throw new InvalidArgumentError(`give one or more of ${known.join(', ')}, with commas between them.`);
     return all;
   };
+
+/** How much of each text is routed: intervals are over texts, so many beginnings tell more than a few whole ones. */
+export const longestOption = (): Option =>
+  new Option('--longest <n>', 'tokens of a text at most (default: a fortieth of --tokens)').argParser(positiveWhole);

@@ -5,12 +5,13 @@ import type { CountRow } from '../../routing/trace.ts';
 import type { RoutingMode } from '../../routing/types.ts';
 import { loadCorpus, SOURCE_NAMES } from '../data/corpus.ts';
 import { tokenizeDocuments } from '../data/tokenize.ts';
+import { openingOf } from '../data/tokenizer/opening.ts';
 import { readableTokens } from '../data/tokenizer/readable.ts';
 import { specialIds } from '../data/tokenizer/special.ts';
 import type { TokenDocument } from '../data/types.ts';
 import { readUserText } from '../data/user.ts';
 import { UserError } from '../errors.ts';
-import { type Evaluated, sampleByLanguage } from '../eval/evaluate.ts';
+import { type Evaluated, sampleBeginnings } from '../eval/evaluate.ts';
 import { readMode } from '../eval/modes.ts';
 import { recordRouting } from '../eval/trace.ts';
 import { withUntrainedRouters } from '../eval/untrained-router.ts';
@@ -25,6 +26,8 @@ import { passProgress } from './pass-progress.ts';
 export interface TextOptions {
   /** Tokens per language. */
   tokens: number;
+  /** Tokens of a text at most. */
+  longest?: number;
   /** `builtin`, or a file or folder of text; by default what the checkpoint's training held out. */
   text?: string;
   families?: string;
@@ -59,11 +62,24 @@ export async function openTraced(
         `${held.checkpoint} is a dense model without a router; train on past its dense phase, or upcycle it with 'moe upcycle'.`,
       );
     refuseUnknownIds(documents, held.model.spec.vocab_size, held.checkpoint);
-    return { ...traced, documents: sampleByLanguage(documents, options.tokens) };
+    const sample = sampleBeginnings(documents, options.tokens, options.longest);
+    return { ...traced, documents: options.families === undefined ? sample : opened(sample, held) };
   } catch (error) {
     if (model) closeModel(model);
     throw error;
   }
+}
+
+/** Texts as a foreign model expects them, behind what its tokenizer puts before every text. */
+function opened(documents: TokenDocument[], { tokenizer }: Named<Evaluated>): TokenDocument[] {
+  const opening = openingOf(tokenizer);
+  if (opening.length === 0) return documents;
+  return documents.map(document => {
+    const ids = new Int32Array(opening.length + document.ids.length);
+    ids.set(opening);
+    ids.set(document.ids, opening.length);
+    return { ...document, ids, learn: undefined };
+  });
 }
 
 async function withText(
@@ -77,12 +93,21 @@ async function withText(
   return text === 'builtin' ? builtIn(named, foreign) : ownText(named, text);
 }
 
-/** What training held out for tests. @param foreign a model that this program did not train has read none of the text for certain */
+/** What training did not read: tests and validation. @param foreign a model that this program did not train has read none of the text for certain */
 function heldOut(held: Named<Evaluated> & { prepared: Prepared }, foreign: boolean): Traced {
-  const { documents, trainingBytes, zeroText } = held.prepared;
-  const all = foreign ? [...documents.train, ...documents.validation, ...documents.test] : documentsOf(held, 'test');
-  const bytes = Array.from(trainingBytes, (each, i) => (zeroText.has(held.map.languages[i].code) ? 0 : each));
-  return { held, documents: all, trainingBytes: bytes };
+  const { documents } = held.prepared;
+  if (foreign) return { held, documents: Object.values(documents).flat(), trainingBytes: bytesOf(held, held.prepared) };
+  const unread = [...documentsOf(held, 'test'), ...documents.validation];
+  return { held, documents: unread, trainingBytes: bytesOf(held, held.prepared) };
+}
+
+/** Training bytes by language id, 0 where there is no running text. */
+const bytesOf = ({ map }: Named<Evaluated>, { trainingBytes, zeroText }: Prepared): number[] =>
+  Array.from(trainingBytes, (each, i) => (zeroText.has(map.languages[i].code) ? 0 : each));
+
+/** What a run was trained on; null for a checkpoint that stands alone. */
+async function ownBytes(held: Named<Evaluated>): Promise<number[] | null> {
+  return held.run === null ? null : bytesOf(held, await prepare(held.config, held.map, held.tokenizer));
 }
 
 /** The parallel text of the installed packages, whatever the checkpoint was trained on. */
@@ -94,22 +119,19 @@ async function builtIn(held: Named<Evaluated>, foreign: boolean): Promise<Traced
       `the built-in text has none of the languages ${languages.map(({ code }) => code).join(', ')}; give text of your own with --text FILE.`,
     );
   const prepared = await prepare({ ...held.config, data }, held.map, held.tokenizer);
-  return heldOut({ ...held, prepared }, foreign);
+  const traced = heldOut({ ...held, prepared }, foreign);
+  return { ...traced, trainingBytes: (await ownBytes(held)) ?? traced.trainingBytes };
 }
 
 async function ownText(held: Named<Evaluated>, path: string): Promise<Traced> {
   const { languages } = held.map;
-  const documents = await readUserText(path, languages);
-  if (documents.length === 0) throw new UserError(`${path} holds no document; write one JSON object per line.`);
-  if (held.run !== null) {
-    const prepared = await prepare(held.config, held.map, held.tokenizer);
-    const { trainingBytes } = heldOut({ ...held, prepared }, true);
-    return { held, documents: tokenizeDocuments(documents, languages, held.tokenizer), trainingBytes };
-  }
+  const texts = await readUserText(path, languages);
+  if (texts.length === 0) throw new UserError(`${path} holds no document; write one JSON object per line.`);
+  const documents = tokenizeDocuments(texts, languages, held.tokenizer);
   const bytes = new Float64Array(languages.length);
   const index = new Map(languages.map(language => [language.code, language.index]));
-  for (const { language, text } of documents) bytes[index.get(language)!] += Buffer.byteLength(text);
-  return { held, documents: tokenizeDocuments(documents, languages, held.tokenizer), trainingBytes: bytes };
+  for (const { language, text } of texts) bytes[index.get(language)!] += Buffer.byteLength(text);
+  return { held, documents, trainingBytes: (await ownBytes(held)) ?? bytes };
 }
 
 export interface RecordOptions {
@@ -143,7 +165,10 @@ export async function record(traced: Traced, options: RecordOptions, silent: boo
         ...{ run: held.name, modelName: held.run === null ? held.name : held.config.name, step: held.step },
         ...{ trainingBytes, softmax, untrainedRouter },
         history: held.run === null || untrained ? [] : history(held.run),
-        specialIds: specialIds(held.checkpoint, held.tokenizer, held.eosIds),
+        specialIds: new Set([
+          ...specialIds(held.checkpoint, held.tokenizer, held.eosIds),
+          ...openingOf(held.tokenizer),
+        ]),
         textOf: ids => readableTokens(held.tokenizer, ids),
       },
       { ...passShape(held), onBatch: progress.update },

@@ -15,6 +15,7 @@ interface Options {
   text?: string;
   out: string;
   tokens: number;
+  longest?: number;
   routing?: string;
   softmax?: boolean;
   untrainedRouter?: number;

@@ -78,7 +78,7 @@ function plan(held: HeldOut, options: Options): Loaded {
     ...held.config,
     families: wanted.families,
     languages: wanted.languages,
-    model: { ...shape, moe_layers: readLayers(options.layers), norm_topk_prob: !options.raw },
+    model: { ...shape, embedding_offset: 0, moe_layers: readLayers(options.layers), norm_topk_prob: !options.raw },
     router: { ...router, init: options.routerInit as Config['router']['init'], init_std: options.initStd },
     upcycle: { at: 0, noise: options.noise },
   };

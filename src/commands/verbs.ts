@@ -8,6 +8,7 @@ import {
   jsonOption,
   languagesOption,
   layerNumbers,
+  longestOption,
   memoryOption,
   memorySize,
   namesOf,
@@ -68,7 +69,8 @@ function analyzeRouting(): Command {
     .description('Runs plain inference-time routing over held-out text and draws where every language goes.')
     .addArgument(runArgument())
     .option('--out <dir>', 'where to write (default: RUN/routing)')
-    .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 1000)
+    .option('--tokens <n>', 'held-out tokens per language', positiveWhole, 2000)
+    .addOption(longestOption())
     .option('--routing <mode>', "free, forced or hinted (default: the model's inference mode)")
     .option('--softmax', "record the mean of the router's full softmax too")
     .option('--no-control', 'do not record the same model with an untrained router, to compare with')
@@ -92,6 +94,7 @@ function trace(): Command {
     .option('--model <dir>', 'run or checkpoint; with --import, the model that ran')
     .option('--text <what>', 'builtin, or JSONL or Parquet (default: its held-out text)')
     .option('--tokens <n>', 'tokens per language', positiveWhole, 2000)
+    .addOption(longestOption())
     .option('--routing <mode>', "free, forced or hinted (default: the model's)")
     .option('--softmax', "record the mean of the router's full softmax too")
     .option('--untrained-router <seed>', 'draw every router anew, N(0, 0.02), as a control', wholeNumber)
