@@ -1,13 +1,17 @@
 // The slots of one document, sorted, become one dense block; whatever would make a figure lie is refused in one sentence.
-// A token may have fewer than k slots in a layer (dropped by capacity). It may have none where other slots of the same
-// document were dropped too, or where k = 1; else a layer without it is a gap.
-import type { TraceColumns, TraceHeader } from '../../routing/trace.ts';
+// A token may have fewer than k slots in a layer (dropped by capacity), or none where slots were dropped elsewhere too or k = 1.
+// Else a layer without it is a gap, and so is one that a longer document misses altogether.
+import type { CountRow, TraceColumns, TraceHeader } from '../../routing/trace.ts';
 import { UserError } from '../../src/errors.ts';
 import type { DocumentBlock } from '../block.ts';
+import { slotsDropped } from './counts.ts';
 import { AGAIN } from './header.ts';
 
 /** Rows of trace.parquet; `row` numbers them in the file where they are not consecutive. */
 export type SlotRows = Omit<TraceColumns, 'step'> & { row?: Int32Array };
+
+/** Tokens of a document that capacity may be thought to have dropped in a layer without leaving one. */
+export const MOST_DROPPED = 20;
 
 export interface BlockContext {
   header: TraceHeader;
@@ -18,12 +22,15 @@ export interface BlockContext {
   layerIndex: Int32Array;
   /** Language index by document. */
   languageOf: Int32Array;
+  /** Slots are known to have been dropped by capacity. */
+  dropped: boolean;
 }
 
-export function blockContext(header: TraceHeader, path: string, dropFirst: boolean): BlockContext {
+export function blockContext(header: TraceHeader, path: string, dropFirst: boolean, counts: CountRow[]): BlockContext {
   const layerIndex = new Int32Array(header.moeLayers.at(-1)! + 1).fill(-1);
   for (const [i, layer] of header.moeLayers.entries()) layerIndex[layer] = i;
-  return { header, path, dropFirst, layerIndex, languageOf: languageOfDocuments(header) };
+  const dropped = header.expertsPerToken === 1 || slotsDropped(counts, header);
+  return { header, path, dropFirst, layerIndex, languageOf: languageOfDocuments(header), dropped };
 }
 
 /** Language index of every document in the header. */
@@ -98,7 +105,7 @@ export function blockOf(rows: SlotRows, from: number, to: number, first: number,
     block.expert[cell] = expert[i];
     block.share[cell] = gate[i];
   }
-  const gap = shares(block, L, k, to - from);
+  const gap = shares(block, L, k, context.dropped);
   if (gap)
     throw refuse(
       from,
@@ -127,8 +134,8 @@ function countTokens(position: Int32Array, from: number, to: number): number {
 }
 
 /** Gates become shares of their sum. Returns a token and layer without any slot where that is no dropping by capacity. */
-function shares({ expert, share, position }: DocumentBlock, L: number, k: number, rows: number) {
-  let dropped = k === 1;
+function shares({ expert, share, position }: DocumentBlock, L: number, k: number, known: boolean) {
+  let dropped = known;
   let gap: { position: number; layer: number } | null = null;
   const inLayer = new Uint8Array(L);
   for (let cell = 0; cell < expert.length; cell += k) {
@@ -145,7 +152,7 @@ function shares({ expert, share, position }: DocumentBlock, L: number, k: number
     if (slots > 0 && slots < k) dropped = true;
     for (let s = cell; s < cell + k; s++) if (expert[s] >= 0) share[s] = sum > 0 ? share[s] / sum : 1 / slots;
   }
-  const missing = rows > 0 ? inLayer.indexOf(0) : -1;
-  if (missing >= 0) return { position: position[0], layer: missing };
+  const missing = inLayer.indexOf(0);
+  if (missing >= 0 && position.length > MOST_DROPPED) return { position: position[0], layer: missing };
   return dropped ? null : gap;
 }

@@ -32,6 +32,16 @@ export function readCounts(directory: string, header: TraceHeader): CountRow[] {
   });
 }
 
+/** Whether some tokens have fewer than k slots: a token weighs 1 in the gates, whatever capacity left it. */
+export function slotsDropped(counts: CountRow[], { expertsPerToken: k }: TraceHeader): boolean {
+  let [slots, tokens] = [0, 0];
+  for (const { count, gate } of counts) {
+    slots += count;
+    tokens += gate;
+  }
+  return slots < k * tokens - 0.5;
+}
+
 /** Slots per MoE layer × language × expert, to be held against the counts. */
 export type SlotSums = Float64Array;
 export const emptySums = ({ moeLayers, languages, numExperts }: TraceHeader): SlotSums =>

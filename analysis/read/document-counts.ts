@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { Trace, TraceHeader } from '../../routing/trace.ts';
 import { UserError } from '../../src/errors.ts';
 import type { DocumentCounts } from '../document-counts.ts';
-import { languageOfDocuments, type MarkedBlock } from './block.ts';
-import { checkCover, emptySums, readCounts } from './counts.ts';
+import { languageOfDocuments, type MarkedBlock, MOST_DROPPED } from './block.ts';
+import { checkCover, emptySums, readCounts, slotsDropped } from './counts.ts';
 import { AGAIN, readHeader } from './header.ts';
 import { type ColumnKind, rowGroups } from './parquet.ts';
 import { markedBlocks, markedBlocksOf } from './stream.ts';
@@ -121,8 +121,10 @@ function fromFile(directory: string, header: TraceHeader, dropFirst: boolean): D
       if (l === 0 && dropFirst) firsts[document[i]] += firstGate[i];
     }
   }
-  checkCover(readCounts(directory, header), all, null, header, directory, 'documents.parquet');
-  for (let d = 0; d < sums.tokens.length; d++) sums.tokens[d] = tokensOf(sums, d, header, path);
+  const counts = readCounts(directory, header);
+  checkCover(counts, all, null, header, directory, 'documents.parquet');
+  const dropped = header.expertsPerToken === 1 || slotsDropped(counts, header);
+  for (let d = 0; d < sums.tokens.length; d++) sums.tokens[d] = tokensOf(sums, d, header, path, dropped);
   const first = firsts.reduce((sum, weight) => sum + Math.round(weight), 0);
   return shortened(sums, header, { special: specialTokens(directory, header, moeLayers[0]), first });
 }
@@ -152,7 +154,7 @@ function cellFinder({ documents, moeLayers, numExperts: E }: TraceHeader, path: 
 }
 
 /** Gates sum to the number of tokens in every layer; slots to at most k times that. */
-function tokensOf(sums: Sums, document: number, header: TraceHeader, path: string): number {
+function tokensOf(sums: Sums, document: number, header: TraceHeader, path: string, known: boolean): number {
   const { numExperts: E, expertsPerToken: k, moeLayers, documents } = header;
   let tokens = 0;
   const bad = (layer: number, what: string) =>
@@ -166,13 +168,15 @@ function tokensOf(sums: Sums, document: number, header: TraceHeader, path: strin
     tokens = Math.max(tokens, Math.round(weight));
     return { weight, slots };
   });
+  const dropped = known || inLayer.some(({ weight, slots }) => slots < k * Math.round(weight));
   for (const [l, { weight, slots }] of inLayer.entries()) {
     if (Math.abs(weight - Math.round(weight)) > 0.01 + 1e-5 * weight)
       throw bad(l, `gates that sum to ${weight}, no whole number of tokens,`);
     if (slots > k * Math.round(weight) || slots < Math.round(weight)) {
       throw bad(l, `${slots} slots for ${Math.round(weight)} tokens of ${k} experts each`);
     }
-    if (tokens > 0 && slots === 0) throw bad(l, `no slots, though it has ${tokens} tokens elsewhere,`);
+    const gap = Math.round(weight) < tokens && (!dropped || (slots === 0 && tokens > MOST_DROPPED));
+    if (gap) throw bad(l, `${Math.round(weight)} tokens, though ${tokens} elsewhere,`);
   }
   return tokens;
 }

@@ -32,8 +32,8 @@ export function* blocksOf(trace: Trace, options: StreamOptions = {}): Generator<
   for (const { block } of markedBlocksOf(trace, options)) yield block;
 }
 
-export function* markedBlocksOf({ header, columns }: Trace, options: StreamOptions): Generator<MarkedBlock> {
-  const context = blockContext(header, 'the trace', options.dropFirst ?? true);
+export function* markedBlocksOf({ header, columns, counts }: Trace, options: StreamOptions): Generator<MarkedBlock> {
+  const context = blockContext(header, 'the trace', options.dropFirst ?? true, counts);
   yield* regrouped(columns, columns.step, greatest(columns.step), context);
 }
 
@@ -43,7 +43,7 @@ export function* markedBlocks(directory: string, options: StreamOptions): Genera
   const path = join(directory, 'trace.parquet');
   const step = lastStep(path, header);
   const counts = readCounts(directory, header);
-  const context = blockContext(header, path, options.dropFirst ?? true);
+  const context = blockContext(header, path, options.dropFirst ?? true, counts);
   const sums = emptySums(header);
   const check = options.against ? checkAgainst(options.against, header, directory) : null;
   for (const marked of header.version >= 2 ? sortedBlocks(context, step) : unsortedBlocks(context, step)) {
