@@ -1,5 +1,5 @@
 // `moe trace` on layouts of the transformers library with random weights, as people run it: OLMoE and Qwen3-MoE, in memory and
-// layer by layer, with text of one's own; and the control that analyze-routing records.
+// layer by layer, with text of one's own; and with untrained routers.
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,30 +93,19 @@ test.each([
   expect(seen).toBe(all * layers.length * 2);
 });
 
-test('analyze-routing records the same model with untrained routers beside, counts alone; --no-control takes it away', async () => {
-  const args = ['analyze-routing', 'olmoe', '--families', 'config.yaml', '--out', 'analysed'];
-  writeFileSync(
-    join(home, 'config.yaml'),
-    'name: two\nfamilies: families.yaml\ndata: { sources: [], files: [split.jsonl] }\n',
-  );
-  const split = TEXTS.flatMap(row =>
-    ['train', 'validation', 'test'].map(part => ({ ...row, id: row.id + part, split: part })),
-  );
-  writeFileSync(join(home, 'split.jsonl'), split.map(row => JSON.stringify(row)).join('\n'));
-  const first = await run(...args);
-  expect(first.code, first.err).toBe(0);
-  const control = join(home, 'analysed', 'untrained');
-  const { header, counts } = await readDocumentCounts(control);
-  expect(header.untrainedRouter).toBe(0);
-  const trained = await readDocumentCounts(join(home, 'analysed'));
-  expect(trained.header.untrainedRouter).toBeUndefined();
+test('routers drawn anew by a seed: the same text, other experts', async () => {
+  const args = ['trace', 'olmoe', '--text', 'texts.jsonl', '--families', 'families.yaml', '--untrained-router'];
+  const [drawn, otherwise] = await Promise.all([
+    run(...args, '0', '--out', 'drawn'),
+    run(...args, '1', '--out', 'other'),
+  ]);
+  expect([drawn.code, otherwise.code], drawn.err + otherwise.err).toEqual([0, 0]);
+  const { header, counts } = await readDocumentCounts(join(home, 'drawn'));
+  const trained = await readDocumentCounts(join(home, 'olmoe-whole'));
+  expect([header.untrainedRouter, trained.header.untrainedRouter]).toEqual([0, undefined]);
   expect(counts.tokens).toEqual(trained.counts.tokens);
   expect(counts.count).not.toEqual(trained.counts.count);
-  let blocks = 0;
-  for await (const _ of streamBlocks(control)) blocks++;
-  expect(blocks).toBe(0);
-  expect((await run(...args, '--no-control')).code).toBe(0);
-  expect(existsSync(join(control, 'trace.json'))).toBe(false);
+  expect(counts.count).not.toEqual((await readDocumentCounts(join(home, 'other'))).counts.count);
 });
 
 test('what cannot be traced gets one sentence', async () => {
