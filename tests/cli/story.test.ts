@@ -71,6 +71,8 @@ test('analyze-routing draws pictures that exist, and again from its own trace', 
   expect(trace).toBe('runs/first/routing');
   for (const file of files) expect(existsSync(join(world.folder, file)), file).toBe(true);
   expect(metrics).toBeTypeOf('object');
+  const control = JSON.parse(readFileSync(join(world.folder, trace, 'untrained', 'trace.json'), 'utf8'));
+  expect(control.untrainedRouter).toBe(0);
   await json('analyze-routing', '--trace', trace, '--out', 'drawn-again');
   const svg = (folder: string): string => readFileSync(join(world.folder, folder, 'flow.svg'), 'utf8');
   expect(svg('drawn-again')).toBe(svg(trace));
