@@ -297,6 +297,9 @@ describe('vocabulary specialisation (M15)', () => {
   it('of the next token looks one ahead inside the document', () => {
     const log = of(trace, tokenLog(trace.header));
     expect([...log.next.subarray(7, 12), log.next[38]]).toEqual([1, 1, 2, 2, 2, -1]);
+    const gap = structuredClone(trace);
+    gap.columns.position.fill(40, 76, 78);
+    expect(of(gap, tokenLog(gap.header)).next[37]).toBe(-1);
     const [row] = rowsOf(vocabulary(log, trace.header, { ...options, of: 'next' }));
     // id 1 follows nine times, id 2 nine, id 3 twenty: once after an id 2 that went to 0, else after itself
     expect(row).toMatchObject({ tokens: 20, types: 1, byType: 0.95, byToken: 0.95 });
