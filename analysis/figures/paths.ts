@@ -9,6 +9,7 @@ import type { Averaging } from '../usage.ts';
 import { expertLabel, type Provenance, provenance, zeroTextNote } from './caption.ts';
 import { type FamilyStyle, familyStyles } from './family-style.ts';
 import { emptyFrame, frame, SHEET, SMALL } from './frame.ts';
+import { textWidth } from './labels.ts';
 import { chainOf, type ModalPath, modalPaths } from './modal-path.ts';
 import { apart, FAINT, type Figure, finish, INK, line, type Mark, percent, rect, round, tag, text } from './svg.ts';
 
@@ -29,7 +30,7 @@ interface Station {
   families: number[];
   y: number;
 }
-interface Map {
+interface Network {
   header: TraceHeader;
   chain: number[];
   paths: ModalPath[];
@@ -60,7 +61,7 @@ export function pathsPicture(flows: ColumnTable, source: Provenance, { averaging
   const top = sheet.top + 26;
   const most = Math.max(...paths.flatMap(path => path.shares));
   const step = (width - LEFT - RIGHT) / (chain.length - 1);
-  const map: Map = {
+  const map: Network = {
     ...{ header, chain, paths, styles },
     stations: chain.map((_, l) => stationsOf(paths, l, top + 20, top + height - 20)),
     x: l => LEFT + l * step,
@@ -95,7 +96,7 @@ function wordsOf(source: Provenance, averaging: Averaging, chain: number[], path
     zeroTextNote(header),
   ];
   const reading =
-    'Each line is a language family, each station an expert (its number above). Width: share of the family’s tokens, by gate weight, that takes the step.';
+    'Each line is a language family, each station an expert, named above it. Width: share of the family’s tokens, by gate weight, that takes the step.';
   return { title, reading, caption: caption.filter(part => part !== '').join(' ') };
 }
 
@@ -120,7 +121,7 @@ function stationsOf(paths: ModalPath[], l: number, low: number, high: number): S
   return stations.map((station, i) => ({ ...station, y: squeezed[i] + before[i] }));
 }
 
-function drawLayers(root: Mark, { chain, x }: Map, y: number, top: number, bottom: number, step: number): void {
+function drawLayers(root: Mark, { chain, x }: Network, y: number, top: number, bottom: number, step: number): void {
   const every = Math.max(1, Math.ceil(24 / step));
   for (const [l, layer] of chain.entries()) {
     line(root, x(l), top, x(l), bottom, '#E6E6E6', 0.8);
@@ -132,12 +133,12 @@ function drawLayers(root: Mark, { chain, x }: Map, y: number, top: number, botto
 }
 
 /** Height of a family's track at a station. */
-function trackOf({ stations }: Map, l: number, f: number): number {
+function trackOf({ stations }: Network, l: number, f: number): number {
   const { y, families } = stations[l].find(station => station.families.includes(f))!;
   return y + (families.indexOf(f) - (families.length - 1) / 2) * TRACK;
 }
 
-function drawLine(root: Mark, map: Map, f: number): void {
+function drawLine(root: Mark, map: Network, f: number): void {
   const { chain, paths, styles, header, x, thickness } = map;
   const { family, experts, shares } = paths[f];
   const group = root.append('g').attr('fill', 'none').attr('stroke', styles[f].hue).attr('data-family', family);
@@ -156,7 +157,7 @@ function drawLine(root: Mark, map: Map, f: number): void {
   }
 }
 
-function drawStation(root: Mark, map: Map, l: number, { expert, families, y }: Station, step: number): void {
+function drawStation(root: Mark, map: Network, l: number, { expert, families, y }: Station, step: number): void {
   const { chain, x, header, paths, styles } = map;
   const half = ((families.length - 1) * TRACK) / 2 + 4;
   const mark = rect(root, x(l) - 4, y - half, 8, 2 * half, '#FFFFFF').attr('rx', 4);
@@ -166,9 +167,11 @@ function drawStation(root: Mark, map: Map, l: number, { expert, families, y }: S
   const tip = `${expertLabel(header, expert)}, layer ${chain[l]}: ${who}`;
   tag(mark, { family: alone ? who : undefined, layer: chain[l], expert, tip });
   const size = step >= 26 ? SMALL : 9.5;
-  const room = step >= size * 0.56 * `${expert}`.length + 2.5;
-  if (room)
-    text(root, x(l), y - half - 3, `${expert}`, {
+  const name = expertLabel(header, expert).replace(/^expert /, '');
+  // the name where it fits, else the number, else nothing
+  const label = [name, `${expert}`].find(words => textWidth(words, size) + 2.5 <= step);
+  if (label !== undefined)
+    text(root, x(l), y - half - 3, label, {
       anchor: 'middle',
       size,
       weight: alone ? 'normal' : 'bold',
@@ -177,7 +180,7 @@ function drawStation(root: Mark, map: Map, l: number, { expert, families, y }: S
 }
 
 /** Names at both ends; on the right what share of the family keeps to its path, step by step. */
-function drawEnds(root: Mark, map: Map, f: number): void {
+function drawEnds(root: Mark, map: Network, f: number): void {
   const { paths, chain, x } = map;
   const { family, shares } = paths[f];
   const low = percent(Math.min(...shares));
@@ -193,7 +196,7 @@ function drawEnds(root: Mark, map: Map, f: number): void {
   });
 }
 
-function drawKey(root: Mark, { thickness }: Map, y: number, most: number): void {
+function drawKey(root: Mark, { thickness }: Network, y: number, most: number): void {
   let x = LEFT;
   text(root, LEFT - 16, y + 4, 'Width', { anchor: 'end', fill: FAINT });
   for (const share of [most, most / 2, most / 10]) {
