@@ -38,7 +38,8 @@ test('verbs, arguments, options and defaults', () => {
       --json
     analyze-routing [run]
       --out <dir>
-      --tokens <n> = 1000
+      --tokens <n> = 2000
+      --longest <n>
       --routing <mode>
       --softmax
       --no-control
@@ -54,6 +55,7 @@ test('verbs, arguments, options and defaults', () => {
       --model <dir>
       --text <what>
       --tokens <n> = 2000
+      --longest <n>
       --routing <mode>
       --softmax
       --untrained-router <seed>

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { createTokenizer } from '../../../src/data/tokenizer/index.ts';
+import { createTokenizer, loadTokenizer } from '../../../src/data/tokenizer/index.ts';
+import { openingOf } from '../../../src/data/tokenizer/opening.ts';
 import { readableTokens } from '../../../src/data/tokenizer/readable.ts';
 import { specialIds } from '../../../src/data/tokenizer/special.ts';
 import type { Tokenizer } from '../../../src/data/types.ts';
@@ -89,4 +90,23 @@ test('byte-level vocabularies, ours among them, are read through their alphabet'
   expect([...read.values()].some(piece => /[üöß日本]/u.test(piece))).toBe(true);
   const overlong = tokenizerOf({ decoder: { type: 'ByteLevel' }, model: { vocab: { ÀĢ: 0, ðŁĺĢ: 1, ðŁ: 2 } } });
   expect([...readableTokens(overlong, [0, 1, 2]).values()]).toEqual(['\\xC0\\x80', '😀', '\\xF0\\x9F']);
+});
+
+test('what a model expects before every text is read off its tokenizer', () => {
+  const kind = (name: string) =>
+    loadTokenizer(join(import.meta.dirname, '..', '..', 'golden', 'tokenizer', 'kinds', `${name}.json`));
+  const opening = (name: string): string[] => {
+    const tokenizer = kind(name);
+    return [...readableTokens(tokenizer, openingOf(tokenizer)).values()];
+  };
+  expect(opening('mistral')).toEqual(['<s>']);
+  expect(opening('llama3')).toEqual(['<|begin_of_text|>']);
+  expect(opening('qwen2')).toEqual([]);
+  expect([...openingOf(createTokenizer({ kind: 'bytes' }, []))]).toEqual([]);
+  const behind = {
+    ...kind('qwen2'),
+    encodePrompt: () => Int32Array.of(5, 9),
+    encode: () => Int32Array.of(5),
+  } as Tokenizer;
+  expect([...openingOf(behind)]).toEqual([]); // an end behind the text is no opening
 });
