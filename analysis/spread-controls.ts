@@ -26,6 +26,8 @@ export interface ControlInputs {
   /** Per MoE layer, in the header's order, I(Λ;E|X) in nats; null where unknown. */
   conditional?: readonly (number | null)[];
 }
+/** Label of the untrained router itself, beside the trained minus the untrained one. */
+export const UNTRAINED = 'untrained router';
 /** Languages that share a script, at least, for a comparison among them. */
 const FEWEST_LANGUAGES = 3;
 
@@ -52,7 +54,7 @@ export function spreadControls(
       throw new UserError('The trace of the untrained router has other MoE layers: trace the same model at step 0.');
     }
     const profile = again(untrained);
-    list.push(judge('untrained', 'untrained router', profile));
+    list.push(judge('untrained', UNTRAINED, profile));
     list.push(judge('untrained', 'trained minus untrained', difference(resampling.of.get('profile')!, profile)));
   }
   const script = commonestScript(header, resampling.units.documents);

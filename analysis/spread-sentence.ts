@@ -1,7 +1,7 @@
 // The outcome of the test of late spread in words for a reader who has seen nothing else, every claim with its numbers.
 import type { Contrast } from './contrast.ts';
 import type { Spread } from './spread.ts';
-import type { SpreadControl } from './spread-controls.ts';
+import { type SpreadControl, UNTRAINED } from './spread-controls.ts';
 
 const percent = (share: number) => `${(100 * Math.max(share, 0)).toFixed(1)} %`;
 const points = (share: number) => signed(100 * share, 1);
@@ -15,16 +15,19 @@ const within = ({ estimate, low, high }: Contrast) =>
     : `${points(estimate)} points, 95 % interval ${points(low)} to ${points(high)}`;
 
 /** The verdict and what it means, without a number: for a headline. No full stop. */
-export function spreadHeadline({ verdict, reason, bands, contrasts }: Spread): string {
+export function spreadHeadline({ verdict, reason, bands, contrasts, profile }: Spread): string {
   if (!bands || !contrasts) return `Cannot tell whether routing spreads out by language in the end: ${reason}`;
   const L = bands.early.length + bands.middle.length + bands.late.length;
   const end = `the last ${bands.late.length} of ${L} MoE layers`;
   const first = bands.early.length;
+  const nowhere = profile.every(({ pFamily }) => (pFamily ?? 0) > 0.05)
+    ? `in none of the ${L} MoE layers do experts tell languages apart beyond chance`
+    : null;
   return {
     'late spread': `Late spread: experts tell languages apart best in ${end}`,
     'U-shape': `U-shape: experts tell languages apart in the first ${first} and ${end}, less in between, and the end is not above the beginning`,
     both: `Late spread on top of a U-shape: experts tell languages apart best in ${end}, but also more in the first ${first} than in between`,
-    neither: `Neither late spread nor a U-shape: experts do not tell languages apart better in ${end} than before`,
+    neither: `Neither late spread nor a U-shape: ${nowhere ?? `experts do not tell languages apart better in ${end} than before`}`,
     'cannot tell': `Cannot tell whether routing spreads out by language in the end: ${reason}`,
   }[verdict];
 }
@@ -80,4 +83,33 @@ export function controlSentences(controls: SpreadControl[]): string[] {
     const judged = verdict === 'cannot tell' ? 'without interval' : `by itself: ${verdict}`;
     return `${what}: late minus the larger of early and middle ${within(contrasts.index)} (${judged}).`;
   });
+}
+
+/**
+ * Whether a late spread may be called one of language: it must stay beside every control that was made. Empty for other verdicts and
+ * without controls.
+ */
+export function attributionSentence({ verdict }: Pick<Spread, 'verdict'>, controls: SpreadControl[]): string {
+  const tests = controls.filter(({ label }) => label !== UNTRAINED);
+  if ((verdict !== 'late spread' && verdict !== 'both') || tests.length === 0) return '';
+  const against = {
+    untrained: 'against an untrained router',
+    'same-script': 'within one script',
+    lexical: 'given the token',
+  };
+  const named = (list: SpreadControl[]) => list.map(({ kind }) => against[kind]).join(', ');
+  const [left, lost] = [tests.filter(stays), tests.filter(control => !stays(control))];
+  const missing = (Object.keys(against) as SpreadControl['kind'][]).filter(kind =>
+    tests.every(test => test.kind !== kind),
+  );
+  const open = missing.length > 0 ? ` Not tried: ${missing.map(kind => against[kind]).join(', ')}.` : '';
+  if (lost.length === 0) return `The late spread stays ${named(left)}${open ? '.' : ': it is one of language.'}${open}`;
+  const also = left.length > 0 ? `, though it stays ${named(left)}` : '';
+  return `The late spread does not stay ${named(lost)}${also}: it cannot be called one of language.${open}`;
+}
+
+/** By its bounds, or by its estimates where there are none. */
+function stays({ verdict, contrasts }: SpreadControl): boolean {
+  if (verdict !== 'cannot tell') return verdict === 'late spread' || verdict === 'both';
+  return contrasts.lateEarly.estimate > 0 && contrasts.lateMiddle.estimate > 0;
 }

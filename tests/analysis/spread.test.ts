@@ -8,7 +8,12 @@ import { type Distribution, distributions } from '../../analysis/resample.ts';
 import { type Spread, spread, spreadOf } from '../../analysis/spread.ts';
 import { spreadControls } from '../../analysis/spread-controls.ts';
 import { overSeeds, spreadOverSeeds } from '../../analysis/spread-seeds.ts';
-import { concentrationSentence, controlSentences, spreadSentence } from '../../analysis/spread-sentence.ts';
+import {
+  attributionSentence,
+  concentrationSentence,
+  controlSentences,
+  spreadSentence,
+} from '../../analysis/spread-sentence.ts';
 import { seedTable, spreadTable } from '../../analysis/spread-table.ts';
 import { simulate } from '../helpers/simulate.ts';
 import { tinyRows } from '../helpers/tiny-rows.ts';
@@ -244,7 +249,12 @@ describe('words and tables', () => {
     expect(table[0].estimate).toBe(result.contrasts!.index.estimate);
   });
   it('the other verdicts say what they are, neither says what would have been found', () => {
-    expect(spreadSentence(judged(NONE))).toMatch(/^Neither .*; \+\d\.\d would be found 8 times in 10;/);
+    const none =
+      /^Neither late spread nor a U-shape: in none of the 8 MoE layers .* beyond chance: .*; \+\d\.\d would be found 8 times in 10;/;
+    expect(spreadSentence(judged(NONE))).toMatch(none);
+    expect(spreadSentence(judged([...LATE].reverse()))).toMatch(
+      /: experts do not tell languages apart better in the last 2 /,
+    );
     const ends = spreadSentence(judged(ENDS));
     expect(ends).toMatch(/^(U-shape|Late spread on top of a U-shape): /);
   });
@@ -293,6 +303,25 @@ describe('controls', () => {
     const again = distributions(byScript, header, spreadStatistics, options);
     expect(spreadOf(again, header).verdict).toBe('late spread');
     expect(spreadControls(byScript, header, again, options)[0].verdict).toBe('neither');
+  });
+  it('a late spread is one of language only where it stays beside every control', () => {
+    const late = { verdict: 'late spread' as const };
+    const blank = planted(NONE, { languages: 6 }).counts;
+    const made = (untrained: typeof counts, conditional?: number[]) =>
+      spreadControls(counts, header, resampling, options, { untrained, conditional });
+    const rising = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.3];
+    expect(attributionSentence(late, made(blank, rising))).toBe(
+      'The late spread stays against an untrained router, within one script, given the token: it is one of language.',
+    );
+    expect(attributionSentence(late, made(blank))).toBe(
+      'The late spread stays against an untrained router, within one script. Not tried: given the token.',
+    );
+    expect(attributionSentence(late, made(counts, new Array(8).fill(0.1)))).toBe(
+      'The late spread does not stay against an untrained router, given the token, though it stays within one script: ' +
+        'it cannot be called one of language.',
+    );
+    expect(attributionSentence({ verdict: 'neither' }, made(blank))).toBe('');
+    expect(attributionSentence(late, [])).toBe('');
   });
   it('lexical: conditional information over log n, without interval', () => {
     const conditional = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.3];
