@@ -9,7 +9,7 @@ import { byDepth, meanOf, verdictWords } from './depth.ts';
 import { captionOf, emptyFrame, type FigureOptions, frame, SHEET, SMALL } from './frame.ts';
 import { endLabels, withInterval } from './labels.ts';
 import { band, type Point, polyline } from './shapes.ts';
-import { apart, FAINT, type Figure, finish, INK, line, type Mark, percent, rect, tag, text } from './svg.ts';
+import { apart, FAINT, type Figure, finish, INK, line, type Mark, percent, rect, round, tag, text } from './svg.ts';
 
 export interface BudgetOptions extends FigureOptions {
   /** The verdict on late spread, which then opens the title. */
@@ -284,8 +284,8 @@ function drawMarks(
     if (dash === '')
       root
         .append('circle')
-        .attr('cx', x(i) + side)
-        .attr('cy', y(share))
+        .attr('cx', round(x(i)) + side)
+        .attr('cy', round(y(share)))
         .attr('r', 3);
     else line(root, x(i) - side - 6, y(share), x(i) + side - 8, y(share), INK, 1.6).attr('stroke-dasharray', dash);
   }
