@@ -37,9 +37,9 @@ function cell(effect: LanguageEffect, own: boolean): string {
   return `${own ? '[' : ' '}${signed(value)}${apart && beyond ? '*' : ' '}${own ? ']' : ' '}`;
 }
 
-export const signed = (value: number): string => {
-  const figure = Math.abs(value).toFixed(3);
-  const sign = figure === '0.000' ? ' ' : value < 0 ? '−' : '+';
+export const signed = (value: number, decimals = 3): string => {
+  const figure = Math.abs(value).toFixed(decimals);
+  const sign = Number(figure) === 0 ? ' ' : value < 0 ? '−' : '+';
   return `${sign}${figure}`;
 };
 
@@ -76,6 +76,8 @@ function verdict({ planned, target, random, worst, verdict, module, sources }: G
   if (module) return `${pc.bold(`${name}: a module`)}: ${numbers}; also in ${held.join(' and ')} alone.`;
   if (verdict.intervals)
     return `${name}: a module on all text together, but in ${held.length} of ${sources.length} sources of text alone, so no claim: ${numbers}.`;
+  if (verdict.points && (target.low === null || worst.effect.high === null))
+    return `${name}: perhaps; the rule holds for the points, and for intervals there are too few texts: ${numbers}.`;
   if (verdict.points)
     return `${name}: no module; the rule holds for the points and not for their intervals: ${numbers}.`;
   return `${name}: no module: ${numbers}.`;
@@ -86,7 +88,7 @@ function steered({ planned, target, random, worst, byLanguage }: GridColumn): st
   const better = known.filter(({ value }) => value! < 0).length;
   const z =
     random.sd > 0 && target.value !== null
-      ? `, ${((target.value - random.mean) / random.sd).toFixed(1)} σ from random experts`
+      ? `, ${signed((target.value - random.mean) / random.sd, 1)} σ from random experts`
       : '';
   const most = worst ? `; worst elsewhere ${point(worst.effect)} on ${worst.name}` : '';
   return `${planned.target.name}: ${interval(target)} on the target${z}${most}; ${better} of ${known.length} languages better.`;

@@ -109,11 +109,13 @@ async function measured(
   const choosing = sampleByLanguage(documentsOf(held, 'validation'), options.tokens);
   const progress = passProgress(out.json, model.spec.num_hidden_layers);
   const usage = await measureUsage(model, choosing, languages, shape);
-  const planner = (target: Target): Planned => planOf(usage, target, held, options);
-  const planned = withText(targets, usage).map(planner);
-  if (planned.length === 0) throw new UserError(`No target of --targets ${options.targets} has validation text.`);
-  const spare =
-    planned.length > 1 ? null : familiesOf(languages).find(family => apart(family, planned[0].target, usage));
+  const planner = (target: Target): Planned[] => [planOf(usage, target, held, options)].filter(plan => plan !== null);
+  const spoken = withText(targets, usage);
+  if (spoken.length === 0) throw new UserError(`No target of --targets ${options.targets} has validation text.`);
+  const planned = spoken.flatMap(planner);
+  sayLeftOut(spoken, planned, options, out);
+  const others = familiesOf(languages).filter(family => apart(family, planned[0].target, usage));
+  const [spare = null] = planned.length > 1 ? [] : others.flatMap(planner);
   out.say(
     `${held.name}, step ${held.step}: ${shape.mode} routing; experts chosen on ${choosing.length} validation documents, effects on ${documents.length} test documents, ${thousands(documents.reduce((sum, d) => sum + d.ids.length, 0))} tokens.`,
   );
@@ -132,7 +134,7 @@ async function measured(
       : familiesOf(languages),
     on,
     languages: [...new Set(documents.map(({ language }) => language))].sort((a, b) => a - b),
-    spare: spare ? planner(spare) : null,
+    spare,
     ...{ draws: options.draws, seed: options.seed },
   });
   progress.stop();
@@ -152,7 +154,8 @@ const withText = (targets: Target[], { sums }: ExpertUsage): Target[] => {
 const apart = (family: Target, target: Target, usage: ExpertUsage): boolean =>
   withText([family], usage).length > 0 && !family.languages.some(language => target.languages.includes(language));
 
-function planOf(usage: ExpertUsage, target: Target, held: HeldOut<Evaluated>, options: GridOptions): Planned {
+/** Null for a target that has no exclusive experts. */
+function planOf(usage: ExpertUsage, target: Target, held: HeldOut<Evaluated>, options: GridOptions): Planned | null {
   const layers = readLayers(options.layers, usage.layers);
   const { how, strength = how === 'share' ? 0.03 : 0.5 } = options;
   const { keep, threshold } = { ...(how === 'share' ? SHARED : EXCLUSIVE), ...given(options) };
@@ -166,11 +169,25 @@ function planOf(usage: ExpertUsage, target: Target, held: HeldOut<Evaluated>, op
           how as How,
           strength,
         );
+  if (planned.acts.size === 0) return null;
   for (const [layer, acts] of planned.acts) checkActs(acts, layer, usage.numExperts, usage.k);
   return planned;
 }
 
-const given = ({ keep, threshold }: GridOptions): { keep?: number; threshold?: number } => ({
+/** @throws UserError where no target is left */
+function sayLeftOut(spoken: Target[], planned: Planned[], { keep, threshold }: GridOptions, out: Output): void {
+  const without = spoken.filter(target => !planned.some(plan => plan.target === target)).map(({ name }) => name);
+  const limits = { ...EXCLUSIVE, ...given({ keep, threshold }) };
+  const why = `no expert above a share of ${limits.threshold} when each language keeps ${limits.keep}`;
+  if (planned.length === 0)
+    throw new UserError(`${without.join(', ')}: ${why}; lower --threshold, or choose --experts difference.`);
+  if (without.length > 0) out.say(`Left out, with ${why}: ${without.join(', ')}.`);
+}
+
+const given = ({
+  keep,
+  threshold,
+}: Pick<GridOptions, 'keep' | 'threshold'>): { keep?: number; threshold?: number } => ({
   ...(keep !== undefined && { keep }),
   ...(threshold !== undefined && { threshold }),
 });
@@ -186,11 +203,7 @@ function expertsOf(
   if (experts === 'difference') return byDifference(usage, target, layers, count);
   if (experts === 'own') return ownExperts(target, held.map.languages, layers);
   if (experts !== 'exclusive') return readExperts(experts, layers);
-  const found = exclusive(usage, target, layers, limits);
-  if (found.size > 0) return found;
-  throw new UserError(
-    `${target.name} has no expert above a share of ${limits.threshold} when each language keeps ${limits.keep}; lower --threshold, or choose --experts difference.`,
-  );
+  return exclusive(usage, target, layers, limits);
 }
 
 /** @param contents by file name @returns the files */

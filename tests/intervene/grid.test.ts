@@ -1,5 +1,6 @@
 // The grid on a toy model: effects, nulls and controls are those of their passes, words become targets, layers and experts, and the
 // tables say what was measured.
+import seedrandom from 'seedrandom';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { familiesOf, readExperts, readLayers, readTargets } from '../../src/commands/intervene-options.ts';
 import { describeGrid } from '../../src/commands/intervene-tables.ts';
@@ -205,7 +206,59 @@ describe('tables', () => {
     expect(text).toContain('also in quiz and udhr alone.');
     expect(said(false, 'ablate')).toContain('no module; the rule holds for the points and not for their intervals');
     expect(said(true, 'steer')).toContain(
-      '14.5 σ from random experts; worst elsewhere 0.000 on Indo-European; 1 of 2 languages better.',
+      '+14.5 σ from random experts; worst elsewhere 0.000 on Indo-European; 1 of 2 languages better.',
     );
+  });
+});
+
+describe('planted effects', () => {
+  const usage = { ...{ numExperts: 6, k: 2, layers: [0] }, sums: new Map([[0, [0, 1, 2].map(evenSums)]]) };
+  const three = [0, 1, 2].map(language => ({ name: 'abc'[language], languages: [language] }));
+  const random = seedrandom('planted');
+  const texts = [0, 1, 2].flatMap(language =>
+    Array.from({ length: 40 }, (_, i) => ({
+      language,
+      item: `${i}`,
+      source: i % 2 === 0 ? 'even' : 'odd',
+      bytes: 100,
+    })),
+  );
+
+  function evenSums() {
+    const row = () => new Float64Array(6).fill(10);
+    return { tokens: 30, chosen_E: row(), first_E: row(), gate_E: row(), firstGate_E: row() };
+  }
+
+  /** Masking expert 0 costs language e `costs[e]` nats per document, any other expert a little of either sign. */
+  const planted = (costs: number[]): Passes => ({
+    plain: new Float64Array(texts.length),
+    run: async acts => {
+      const [[act]] = acts.values();
+      const hit = act.kind === 'mask' && act.experts.includes(0);
+      const paired = texts.map(text => ({ ...text, difference: (hit ? costs[text.language] : 0) + random() - 0.5 }));
+      return { paired, flipRate: new Map([[0, 0.5]]) };
+    },
+  });
+  const verdictOn = async (costs: number[]) => {
+    const plan = planExperts(usage, three[0], new Map([[0, [0]]]), 'mask', 0);
+    const [column] = await runGrid(planted(costs), { ...request, units: three, languages: [0, 1, 2], planned: [plan] });
+    return column;
+  };
+
+  test('experts that serve one language alone are its module, in all and in each source of text', async () => {
+    const { module, sources, verdict, worst } = await verdictOn([20, 1, 2]);
+    expect(module).toBe(true);
+    expect(verdict).toMatchObject({ points: true, intervals: true });
+    expect(sources).toEqual(['even', 'odd'].map(source => ({ source, points: true })));
+    expect(worst!.name).toBe('c');
+  });
+
+  test('experts that serve another language half as much, or nobody, are none', async () => {
+    expect(await verdictOn([20, 1, 10])).toMatchObject({
+      module: false,
+      verdict: { points: false },
+      worst: { name: 'c' },
+    });
+    expect(await verdictOn([0, 0, 0])).toMatchObject({ module: false });
   });
 });
