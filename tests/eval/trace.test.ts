@@ -10,9 +10,19 @@ import { routingCounter } from '../../src/eval/routing-counter.ts';
 import { recordRouting, recordTrace } from '../../src/eval/trace.ts';
 import { withUntrainedRouters } from '../../src/eval/untrained-router.ts';
 import type { ObservedRouting } from '../../src/model/observed.ts';
-import { disposeModel, hostTensors, type Model } from '../../src/model/weights.ts';
+import { createModel, disposeModel, hostTensors, type Model } from '../../src/model/weights.ts';
 import { toTrace } from '../../src/trace/recorded.ts';
-import { EOS, logitsOf, sequenceInput, toyBatches, toyDocuments, toyMap, toyModel } from '../model/toy.ts';
+import {
+  EOS,
+  logitsOf,
+  sequenceInput,
+  toyBatches,
+  toyDocuments,
+  toyMap,
+  toyModel,
+  toySpec,
+  toyWeights,
+} from '../model/toy.ts';
 
 beforeAll(() => selectBackend('wasm').then(() => undefined));
 
@@ -252,6 +262,29 @@ describe('recorded by hand', () => {
     softmax!.forEach(({ probability }, i) => {
       expect(probability).toBeCloseTo(expected[i][3], 6);
     });
+    disposeModel(model);
+  });
+
+  test('a pruned layer: experts by their ids before the pruning, in slots and softmax', async () => {
+    const spec = { ...toySpec(), kept_experts: [null, [0, 2, 3], null] };
+    const model = createModel(spec, toyWeights(spec));
+    const list = toyDocuments([9, 12]);
+    const request = {
+      model,
+      map: toyMap,
+      documents: list,
+      mode: 'free' as const,
+      run: 'toy',
+      modelName: 'toy',
+      step: 7,
+    };
+    const asked = { ...request, trainingBytes: [1, 1, 1, 1], history: [], softmax: true };
+    const { softmax, columns } = toTrace(await recordRouting(asked, shape));
+    const chosen = new Set(columns.expert.filter((_, i) => columns.layer[i] === 1));
+    expect([...chosen].sort()).toEqual([0, 2, 3]);
+    const means = softmax!.filter(({ document, layer }) => document === 0 && layer === 1);
+    expect(means.map(({ probability }) => probability > 0)).toEqual([true, false, true, true]);
+    expect(means.reduce((sum, { probability }) => sum + probability, 0)).toBeCloseTo(1, 5);
     disposeModel(model);
   });
 

@@ -190,6 +190,8 @@ describe('SGLang', () => {
     expect(await refused('sglang', path, [{ language: 'de' }], { experts: 4, choices: 5 })).toMatch(
       /has 12 routed experts for 4 tokens/,
     );
+    const one = saved('one.jsonl', lines([{ ...response, input_ids: [], output_ids: [1] }]));
+    expect(await refused('sglang', one, [{ language: 'de' }], { experts: 4, choices: 2 })).toMatch(/for 1 tokens/);
   });
 
   test('a completion: sgl_ext in the choice; a later turn begins where the last one ended', async () => {

@@ -182,8 +182,9 @@ function shaped(
     );
   if (flat && k === undefined)
     throw new UserError(`${where} does not say how many experts a token has; give --choices K, or --model DIR.`);
-  const rows = flat ? [tokens - 1, tokens].find(n => n > 0 && values.length % (n * k!) === 0) : shape[0];
-  if (rows === undefined || (rows !== tokens && rows !== tokens - 1))
+  // Flat, the length alone could mean other layers over other rows: SGLang gives every token but the last.
+  const rows = flat ? tokens - 1 : shape[0];
+  if ((rows !== tokens && rows !== tokens - 1) || rows < 1 || (flat && values.length % (rows * k!) !== 0))
     throw new UserError(
       `${where} has ${flat ? `${values.length} routed experts` : `${rows} rows`} for ${tokens} tokens; its routing must cover every token, or all but the last.`,
     );
