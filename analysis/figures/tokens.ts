@@ -67,7 +67,8 @@ export function tokenStrip(
   const styles = familyStyles(header).filter(style => {
     return stops.stops.some((stop, i) => used.has(i) && stop.name === style.family && stop.family >= 0);
   });
-  const key = 20 + familyKeyHeight(styles, SHEET - 2 * MARGIN, ({ family }) => `0 ${family}`);
+  const key =
+    styles.length === 0 ? 18 : 20 + familyKeyHeight(styles, SHEET - 2 * MARGIN, ({ family }) => `0 ${family}`);
   const sheet = frame(SHEET, lines * (TEXT + depth + LINE_GAP) + key + 12, words);
   const colours = stops.stops.map(({ family, mark }) => colourOf(family, mark, header));
   const root = sheet.root.append('g').attr('data-layers', header.moeLayers.join(','));
@@ -129,7 +130,7 @@ const widthOf = (words: string): number =>
 function layOut(tokens: Token[]): number {
   let [x, line] = [LEFT, 0];
   for (const token of tokens) {
-    token.width = Math.max(9, widthOf(token.words.trim()) + 5);
+    token.width = Math.max(9, widthOf(token.words.trim() || '␣␣') + 5);
     if (x + token.width > SHEET - MARGIN && x > LEFT) [x, line] = [LEFT, line + 1];
     // a token that begins a word stands a little off the one before
     if (x > LEFT && /^[\s▁Ġ]/.test(token.words)) x += 3;
@@ -208,13 +209,8 @@ function wordsOf(
   const [first, last] = [shareAt(0), shareAt(header.moeLayers.length - 1)];
   const known = drawn.some(token => token.bands.some(band => band >= 0 && stops[band].mark !== 'O'));
   const words = (share: number | null) => `${Math.round((share ?? 0) * 100)} %`;
-  const [from, to] = [header.moeLayers[0], header.moeLayers.at(-1)];
-  const title =
-    own < 0 || !known
-      ? `Where the tokens of one text in ${language.name} go`
-      : from === to
-        ? `${words(last)} of this text’s tokens choose ${language.family} experts first`
-        : `First choices in ${language.family} experts: ${words(first)} in layer ${from}, ${words(last)} in ${to}`;
+  const parted = drawn.some(token => token.bands.some(band => band >= 0 && stops[band].family >= 0));
+  const title = titleOf(language, own >= 0 && known, parted, header, words(first), words(last));
   const cut = drawn.length < count ? `The first ${drawn.length} of ${count} tokens.` : `${count} tokens.`;
   const caption = [
     `View: selection, first choice only. One document in ${language.name}: ${document}. ${cut}`,
@@ -226,6 +222,20 @@ function wordsOf(
   const reading =
     'Below each token one stripe per MoE layer, first layer on top, coloured by the expert it chose first.';
   return { title, reading, caption: caption.filter(Boolean).join(' ') };
+}
+
+function titleOf(
+  { name, family }: TraceLanguage,
+  known: boolean,
+  parted: boolean,
+  { moeLayers }: TraceHeader,
+  first: string,
+  last: string,
+): string {
+  if (!known) return `Where the tokens of one text in ${name} go`;
+  if (!parted) return `One text in ${name}: its tokens choose experts that all languages share`;
+  if (moeLayers.length === 1) return `${last} of this text’s tokens choose ${family} experts first`;
+  return `First choices in ${family} experts: ${first} in layer ${moeLayers[0]}, ${last} in ${moeLayers.at(-1)}`;
 }
 
 function drawKey(root: Mark, y: number, styles: FamilyStyle[], used: Set<number>, { stops }: Stops): void {
@@ -240,6 +250,7 @@ function drawKey(root: Mark, y: number, styles: FamilyStyle[], used: Set<number>
     text(root, x + 14, y, words, { size: SMALL });
     x += 14 + words.length * 6.2 + 12;
   }
+  if (styles.length === 0) return;
   text(root, x, y, 'else the family that uses the expert most:', { size: SMALL, fill: FAINT });
   familyKey(root, { x: MARGIN, y: y + 18, width: SHEET - 2 * MARGIN }, styles, 'swatch', ({ family }) => {
     return `${stops.find(stop => stop.name === family)!.mark} ${family}`;
