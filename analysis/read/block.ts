@@ -45,80 +45,97 @@ export interface MarkedBlock {
   special: Uint8Array;
 }
 
-/** Rows [from, to) are those of one document; `first` is the number in the file of row 0. Throws UserError. */
-export function blockOf(rows: SlotRows, from: number, to: number, first: number, context: BlockContext): MarkedBlock {
-  const { header, layerIndex, languageOf } = context;
-  const { numExperts: E, expertsPerToken: k, moeLayers } = header;
-  const { position, token, language, layer, slot, expert, gate } = rows;
-  const special = new Uint8Array(countTokens(position, from, to));
+/** Rows [from, to) are those of one document. Throws UserError naming the first row that cannot be. */
+export function blockOf(rows: SlotRows, from: number, to: number, context: BlockContext): MarkedBlock {
+  const { header, layerIndex, languageOf, path } = context;
+  const { expertsPerToken: k, moeLayers, documents } = header;
   const document = rows.document[from];
-  const refuse = (i: number, what: string) => refusal(rows, i, first, context.path, what);
   if (!(document >= 0 && document < languageOf.length)) {
-    throw refuse(from, `document ${document} is not one of the ${languageOf.length} in the header`);
+    throw refusal(rows, from, path, `document ${document} is not one of the ${languageOf.length} in the header`);
   }
-  const L = moeLayers.length;
-  const n = special.length;
-  const block: DocumentBlock = {
-    document,
-    language: languageOf[document],
-    position: new Int32Array(n),
-    token: new Int32Array(n),
-    counted: new Uint8Array(n),
-    expert: new Int32Array(n * L * k).fill(-1),
-    share: new Float32Array(n * L * k),
-  };
+  const { block, special } = emptyBlock(document, languageOf[document], countTokens(rows.position, from, to), header);
   let t = -1;
-  let at = -1;
+  let last = -1;
   for (let i = from; i < to; i++) {
-    if (t < 0 || position[i] !== block.position[t]) {
-      if (position[i] < 0) throw refuse(i, `position ${position[i]} is negative`);
-      if (t >= 0 && position[i] < block.position[t]) {
-        throw refuse(i, `position ${position[i]} comes after position ${block.position[t]} of the same document`);
-      }
+    const opens = t < 0 || rows.position[i] !== block.position[t];
+    const wrong = tokenFault(rows, i, from, opens) ?? slotFault(rows, i, opens ? -1 : last, block.language, context);
+    if (wrong !== null) throw refusal(rows, i, path, wrong);
+    if (opens) {
       t++;
-      block.position[t] = position[i];
-      block.token[t] = token[i];
-      if (rows.special[i] !== 0 && rows.special[i] !== 1) {
-        throw refuse(i, `special is ${rows.special[i]}, neither 0 nor 1`);
-      }
+      block.position[t] = rows.position[i];
+      block.token[t] = rows.token[i];
       special[t] = rows.special[i];
       block.counted[t] = 1 - special[t];
-      if (token[i] < 0) throw refuse(i, `token ${token[i]} is negative`);
-      at = -1;
-    } else if (token[i] !== block.token[t] || rows.special[i] !== special[t]) {
-      throw refuse(i, 'token or special differs from the row before, though the position is the same');
     }
-    if (language[i] !== block.language) throw refuse(i, languageFault(language[i], document, header));
-    const l = layer[i] >= 0 && layer[i] < layerIndex.length ? layerIndex[layer[i]] : -1;
-    if (l < 0) throw refuse(i, `layer ${layer[i]} is not one of the MoE layers ${moeLayers.join(', ')}`);
-    if (!(slot[i] >= 0 && slot[i] < k)) throw refuse(i, `slot ${slot[i]} is outside 0…${k - 1}`);
-    const place = l * k + slot[i];
-    if (place === at) throw refuse(i, `slot ${slot[i]} of layer ${layer[i]} occurs twice in one token`);
-    if (place < at) throw refuse(i, 'layers and slots of a token do not ascend');
-    at = place;
-    if (!(expert[i] >= 0 && expert[i] < E)) throw refuse(i, `expert ${expert[i]} is outside 0…${E - 1}`);
-    if (!(gate[i] >= 0 && gate[i] < Number.POSITIVE_INFINITY)) throw refuse(i, `gate ${gate[i]} is not a weight`);
-    const cell = t * L * k + place;
-    for (let s = cell - slot[i]; s < cell; s++) {
-      if (block.expert[s] === expert[i]) throw refuse(i, `expert ${expert[i]} is chosen twice by one token`);
+    last = layerIndex[rows.layer[i]] * k + rows.slot[i];
+    const cell = t * moeLayers.length * k + last;
+    for (let s = cell - rows.slot[i]; s < cell; s++) {
+      if (block.expert[s] === rows.expert[i]) {
+        throw refusal(rows, i, path, `expert ${rows.expert[i]} is chosen twice by one token`);
+      }
     }
-    block.expert[cell] = expert[i];
-    block.share[cell] = gate[i];
+    block.expert[cell] = rows.expert[i];
+    block.share[cell] = rows.gate[i];
   }
-  const gap = shares(block, L, k, context.dropped);
-  if (gap)
-    throw refuse(
-      from,
-      `${header.documents[document].id}, position ${gap.position}, has no slot in layer ${moeLayers[gap.layer]} but has in others`,
-    );
+  const gap = shares(block, moeLayers.length, k, context.dropped);
+  if (gap) {
+    const where = `${documents[document].id}, position ${gap.position}`;
+    throw refusal(rows, from, path, `${where}, has no slot in layer ${moeLayers[gap.layer]} but has in others`);
+  }
   const firstContent = special.indexOf(0);
   if (context.dropFirst && firstContent >= 0) block.counted[firstContent] = 0;
   return { block, special };
 }
 
+function emptyBlock(document: number, language: number, tokens: number, header: TraceHeader): MarkedBlock {
+  const slots = tokens * header.moeLayers.length * header.expertsPerToken;
+  const block: DocumentBlock = {
+    ...{ document, language, position: new Int32Array(tokens), token: new Int32Array(tokens) },
+    counted: new Uint8Array(tokens),
+    expert: new Int32Array(slots).fill(-1),
+    share: new Float32Array(slots),
+  };
+  return { block, special: new Uint8Array(tokens) };
+}
+
+/** What is wrong with a row as one of a token that it opens, or that the row before belongs to. */
+function tokenFault({ position, token, special }: SlotRows, i: number, from: number, opens: boolean): string | null {
+  if (!opens) {
+    if (token[i] === token[i - 1] && special[i] === special[i - 1]) return null;
+    return 'token or special differs from the row before, though the position is the same';
+  }
+  if (position[i] < 0) return `position ${position[i]} is negative`;
+  if (i > from && position[i] < position[i - 1]) {
+    return `position ${position[i]} comes after position ${position[i - 1]} of the same document`;
+  }
+  if (special[i] !== 0 && special[i] !== 1) return `special is ${special[i]}, neither 0 nor 1`;
+  return token[i] < 0 ? `token ${token[i]} is negative` : null;
+}
+
+/** What is wrong with a row as a slot; `last` is the place (layer · k + slot) of the one before it in the token, or −1. */
+function slotFault(rows: SlotRows, i: number, last: number, own: number, context: BlockContext): string | null {
+  const { layerIndex, header } = context;
+  const { numExperts: E, expertsPerToken: k, moeLayers } = header;
+  const [language, layer, slot, expert, gate] = [
+    rows.language[i],
+    rows.layer[i],
+    rows.slot[i],
+    rows.expert[i],
+    rows.gate[i],
+  ];
+  if (language !== own) return languageFault(language, rows.document[i], header);
+  const l = layer >= 0 && layer < layerIndex.length ? layerIndex[layer] : -1;
+  if (l < 0) return `layer ${layer} is not one of the MoE layers ${moeLayers.join(', ')}`;
+  if (!(slot >= 0 && slot < k)) return `slot ${slot} is outside 0…${k - 1}`;
+  if (l * k + slot === last) return `slot ${slot} of layer ${layer} occurs twice in one token`;
+  if (l * k + slot < last) return 'layers and slots of a token do not ascend';
+  if (!(expert >= 0 && expert < E)) return `expert ${expert} is outside 0…${E - 1}`;
+  return gate >= 0 && gate < Number.POSITIVE_INFINITY ? null : `gate ${gate} is not a weight`;
+}
+
 /** The refusal of row i of the slots. */
-export function refusal(rows: SlotRows, i: number, first: number, path: string, what: string): UserError {
-  return new UserError(`${path}, row ${rows.row?.[i] ?? first + i}: ${what}; see docs/trace.md and ${AGAIN}.`);
+export function refusal(rows: SlotRows, i: number, path: string, what: string): UserError {
+  return new UserError(`${path}, row ${rows.row?.[i] ?? i}: ${what}; see docs/trace.md and ${AGAIN}.`);
 }
 
 function languageFault(language: number, document: number, { languages, documents }: TraceHeader): string {

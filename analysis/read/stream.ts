@@ -89,21 +89,21 @@ function* sortedBlocks(context: BlockContext, step: number | null): Generator<Ma
       if (document[i] === document[from]) continue;
       if (document[from] <= last) throw unsorted(rows, from, context);
       last = document[from];
-      yield blockOf(rows, from, i, 0, context);
+      yield blockOf(rows, from, i, context);
       from = i;
     }
     waiting = sliced(rows, from);
   }
   if (!waiting || waiting.document.length === 0) return;
   if (waiting.document[0] <= last) throw unsorted(waiting, 0, context);
-  yield blockOf(waiting, 0, waiting.document.length, 0, context);
+  yield blockOf(waiting, 0, waiting.document.length, context);
 }
 
 const unsorted = (rows: SlotRows, i: number, { path }: BlockContext) =>
   refusal(
     rows,
     i,
-    0,
+
     path,
     `document ${rows.document[i]} comes too late: version 2 lists documents in ascending order`,
   );
@@ -158,7 +158,7 @@ function* regrouped(
     if (steps[i] !== step) continue;
     const document = rows.document[i];
     if (!(document >= 0 && document < documents)) {
-      throw refusal(rows, i, 0, context.path, `document ${document} is not one of the ${documents} in the header`);
+      throw refusal(rows, i, context.path, `document ${document} is not one of the ${documents} in the header`);
     }
     start[document + 1]++;
   }
@@ -174,7 +174,7 @@ function* regrouped(
     const mine: Record<string, Int32Array | Float32Array> = { row };
     for (const name of INTEGERS) mine[name] = row.map(i => rows[name][i]);
     mine.gate = Float32Array.from(row, i => rows.gate[i]);
-    yield blockOf(mine as unknown as SlotRows, 0, row.length, 0, context);
+    yield blockOf(mine as unknown as SlotRows, 0, row.length, context);
   }
 }
 
