@@ -101,7 +101,7 @@ async function* layerByLayer(
     probabilities,
   };
   const acts = { intervention, actsOn };
-  const asked = { mode, expertOfLanguage, routing: false, onProgress: onBatch, ...observer, ...acts };
+  const asked = { mode, expertOfLanguage, onProgress: onBatch, ...observer, ...acts };
   const passed = await streamed(model, batches, asked, keptPerSlot);
   for (const [b, { loss_T }] of passed.entries()) yield { batch: batches[b], loss_T };
 }

@@ -5,7 +5,7 @@ import type { RoutingMode } from '../../routing/types.ts';
 import { NO_LABEL } from '../data/pack.ts';
 import type { Batch } from '../data/types.ts';
 import type { Intervention } from '../model/forward-options.ts';
-import { type ObservedRouting, type RoutingRecorder, recordRoutings } from '../model/observed.ts';
+import { type ObservedRouting, recordRoutings } from '../model/observed.ts';
 import { tokenInput } from '../model/token-input.ts';
 import { inMemory, onDisk } from './activations.ts';
 import { openArena } from './arena.ts';
@@ -25,8 +25,6 @@ export interface StreamOptions {
   /** As in evaluation. */
   intervention?: Intervention;
   actsOn?: ReadonlySet<number>;
-  /** Whether routing is to be answered. */
-  routing: boolean;
   /** Is shown the routing of each piece of a batch as it passes, from its first token on; of each layer, pieces come in order. */
   onRouting?: (routing: ObservedRouting, batch: number, from: number) => void;
   /** Whether it is shown the router's full softmax too. */
@@ -40,8 +38,6 @@ export interface StreamOptions {
 export interface StreamedBatch {
   /** Nats, 0 where the label is −100. */
   loss_T: Float32Array;
-  /** By layer; empty unless asked for. */
-  routings: ObservedRouting[];
   /** [R, V] */
   logits_RV: Float32Array;
 }
@@ -62,23 +58,24 @@ export async function streamedForward(
   try {
     const arena = openArena(plan.weightBytes);
     try {
-      const routings = routingsOf(batches, options);
       const waited: Piece[] = [];
       const onRouting: LayerPass['onRouting'] = (piece, layer, routing) => {
         waited.push(piece);
         recorder.observe(layer, routing);
       };
       const pause = progressOf(options, pieces.length, model.spec.num_hidden_layers, async () => {
-        await routings.take(waited.splice(0), recorder);
+        const seen = waited.splice(0);
+        for (const [i, routing] of (await recorder.read()).entries())
+          options.onRouting?.(routing, seen[i].batch, seen[i].from);
       });
       const pass: LayerPass = {
         ...{ model, arena, activations, pieces, tokens, mode, intervention, pause },
-        onRouting: options.routing || options.onRouting ? onRouting : undefined,
+        onRouting: options.onRouting && onRouting,
       };
       embed(pass);
       for (let layer = 0; layer < model.spec.num_hidden_layers; layer++)
         await runLayer(pass, layer, plan.experts_L[layer]);
-      return await ends(pass, batches, options, routings.all);
+      return await ends(pass, batches, options);
     } finally {
       arena.dispose();
     }
@@ -86,30 +83,6 @@ export async function streamedForward(
     recorder.dispose();
     activations.close();
   }
-}
-
-/** Routings of pieces, shown as they come, and put together by batch and layer where they are to be answered. */
-function routingsOf(batches: readonly Batch[], { routing: answered, onRouting }: StreamOptions) {
-  const all: ObservedRouting[][] = batches.map(() => []);
-  return {
-    all,
-    async take(pieces: Piece[], recorder: RoutingRecorder): Promise<void> {
-      for (const [i, observed] of (await recorder.read()).entries()) {
-        const { layer, expertId_TK, gate_TK, k } = observed;
-        const { batch, from } = pieces[i];
-        onRouting?.(observed, batch, from);
-        if (!answered) continue;
-        let whole = all[batch].at(-1);
-        if (whole?.layer !== layer) {
-          const slots = batches[batch].inputId_BS.length * k;
-          whole = { layer, expertId_TK: new Int32Array(slots), gate_TK: new Float32Array(slots), k };
-          all[batch].push(whole);
-        }
-        whole.expertId_TK.set(expertId_TK, from * k);
-        whole.gate_TK.set(gate_TK, from * k);
-      }
-    },
-  };
 }
 
 /** After each piece: what was observed is read, and Ctrl-C and the bar are let in. */
@@ -125,12 +98,7 @@ function progressOf({ onProgress }: StreamOptions, pieces: number, layers: numbe
   };
 }
 
-async function ends(
-  pass: LayerPass,
-  batches: readonly Batch[],
-  options: StreamOptions,
-  routings: ObservedRouting[][],
-): Promise<StreamedBatch[]> {
+async function ends(pass: LayerPass, batches: readonly Batch[], options: StreamOptions): Promise<StreamedBatch[]> {
   const starts = batches.map(() => 0);
   batches.forEach((batch, b) => {
     if (b + 1 < batches.length) starts[b + 1] = starts[b] + batch.inputId_BS.length;
@@ -148,7 +116,7 @@ async function ends(
     for (const t of learned[b]) loss_T[t] = loss_R[losses++];
     const own = wanted[b].length * pass.model.spec.vocab_size;
     logits += own;
-    return { loss_T, routings: routings[b], logits_RV: logits_RV.subarray(logits - own, logits) };
+    return { loss_T, logits_RV: logits_RV.subarray(logits - own, logits) };
   });
 }
 

@@ -27,12 +27,9 @@ export function streamed(
 ): Promise<StreamedBatch[]> {
   const { stored, budget, temporary, spec } = model;
   const slots = spec.num_experts_per_tok * spec.layers.filter(kind => kind === 'moe').length;
-  const recordBytes = slots * (options.routing ? SLOT_BYTES : 0) + (options.onRouting ? slots * keptPerSlot : 0);
+  const recordBytes = options.onRouting ? slots * keptPerSlot : 0;
   const inputs = batches.map(batch => tokenInput(batch, options.expertOfLanguage));
   const plan = planStream(stored, inputs, budget, recordBytes);
   model.announce(describePlan(plan, stored));
   return streamedForward(stored, batches, { ...options, plan, temporary });
 }
-
-/** Expert and gate of a slot. */
-const SLOT_BYTES = 8;

@@ -40,7 +40,7 @@ async function measure(): Promise<void> {
       announce: line => lines.push(line),
     },
     batches,
-    { mode: 'free', expertOfLanguage: null, routing: true },
+    { mode: 'free', expertOfLanguage: null, onRouting: () => {} },
   );
   const loss = found.map(({ loss_T }) => loss_T.reduce((sum, nats) => sum + nats, 0));
   process.stdout.write(JSON.stringify({ line: lines[0], before, most: bytes(), loss }));

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Batch } from '../../src/data/types.ts';
 import { readModelFolder, readTensors } from '../../src/hub/model-folder.ts';
 import { tokenLosses } from '../../src/model/loss.ts';
-import { recordRoutings } from '../../src/model/observed.ts';
+import { type ObservedRouting, recordRoutings } from '../../src/model/observed.ts';
 import { tokenInput } from '../../src/model/token-input.ts';
 import { forward } from '../../src/model/transformer.ts';
 import { createModel, disposeModel } from '../../src/model/weights.ts';
@@ -41,9 +41,11 @@ const batches: Batch[] = toyBatches(toyDocuments([8, 14, 12, 9, 5, 10, 11, 3, 7,
 /** Tokens whose logits are compared: in the first and the last batch. */
 const logitsAt = batches.map((_, b) => (b === 1 ? [] : [0, 7, 35]));
 
-async function ordinary(folder: ReturnType<typeof readModelFolder>): Promise<StreamedBatch[]> {
+type Passed = StreamedBatch & { routings: ObservedRouting[] };
+
+async function ordinary(folder: ReturnType<typeof readModelFolder>): Promise<Passed[]> {
   const model = createModel(folder.spec, readTensors(folder, { halves: true }));
-  const all: StreamedBatch[] = [];
+  const all: Passed[] = [];
   for (const [b, batch] of batches.entries()) {
     const recorder = recordRoutings();
     const input = tokenInput(batch, null);
@@ -55,6 +57,22 @@ async function ordinary(folder: ReturnType<typeof readModelFolder>): Promise<Str
   }
   disposeModel(model);
   return all;
+}
+
+/** Routings of pieces, put together by batch and layer. */
+function putTogether() {
+  const routings: ObservedRouting[][] = batches.map(() => []);
+  const onRouting = ({ layer, expertId_TK, gate_TK, k }: ObservedRouting, batch: number, from: number): void => {
+    let whole = routings[batch].at(-1);
+    if (whole?.layer !== layer) {
+      const slots = batches[batch].inputId_BS.length * k;
+      whole = { layer, expertId_TK: new Int32Array(slots), gate_TK: new Float32Array(slots), k };
+      routings[batch].push(whole);
+    }
+    whole.expertId_TK.set(expertId_TK, from * k);
+    whole.gate_TK.set(gate_TK, from * k);
+  };
+  return { routings, onRouting };
 }
 
 describe.each(backends)('on %s', backend => {
@@ -85,12 +103,13 @@ describe.each(backends)('on %s', backend => {
       'parts of the head': { ...generous, headRows: 19, headTokens: 5 },
     };
     for (const [words, plan] of Object.entries(plans)) {
+      const { routings: seen, onRouting } = putTogether();
       const found = await streamedForward(model, batches, {
-        ...{ mode: 'free', expertOfLanguage: null, plan, temporary, routing: true, logitsAt },
+        ...{ mode: 'free', expertOfLanguage: null, plan, temporary, onRouting, logitsAt },
       });
       for (const [b, { loss_T, routings, logits_RV }] of expected.entries()) {
         const own = found[b];
-        expect(own.routings, words).toEqual(routings);
+        expect(seen[b], words).toEqual(routings);
         expect(own.logits_RV, words).toEqual(logits_RV);
         if (plan.headRows === folder.spec.vocab_size) expect(own.loss_T, words).toEqual(loss_T);
         else expect(difference(own.loss_T, loss_T), words).toBeLessThan(2e-6);
