@@ -69,6 +69,15 @@ export function concentrationSentence({ concentration }: Spread, balance?: numbe
   );
 }
 
+/** Whether distances to the pivot say the same as information. Empty where they were not resampled. */
+export function distanceSentence({ verdict, distance }: Spread, pivot: string): string {
+  if (!distance) return '';
+  const agrees = distance.verdict === verdict ? 'says the same' : `says otherwise (${distance.verdict})`;
+  const { estimate, low, high } = distance.contrasts.index;
+  const interval = low === null || high === null ? '' : ` [${signed(low, 3)}, ${signed(high, 3)}]`;
+  return `Measured by distance from ${pivot} (0 to 1), the profile ${agrees}: late minus the larger of early and middle ${signed(estimate, 3)}${interval}.`;
+}
+
 /** What the controls leave of a late excess, one sentence each. */
 export function controlSentences(controls: SpreadControl[]): string[] {
   return controls.map(({ kind, label, contrasts, verdict }) => {

@@ -30,6 +30,8 @@ export interface Spread {
   /** The same with the last two layers as the end. */
   lastTwo: Contrasts | null;
   concentration: Concentration | null;
+  /** The same judgement of the mean distance to the pivot (meanDistanceStatistic), where that was resampled too. */
+  distance: { verdict: Verdict; contrasts: Contrasts } | null;
   /** Index that texts like these would show as late spread 8 times in 10, from the standard errors. */
   smallest: number | null;
   /** Languages compared, and how many texts each has. */
@@ -58,7 +60,14 @@ export function spreadOf({ of, units, reason }: Resampling, header: TraceHeader)
   };
   const impossible = noDepth(header) ?? (profile.plugIn.every(Number.isFinite) ? null : noComparison(known.languages));
   if (impossible) {
-    const nothing = { bands: null, contrasts: null, lastTwo: null, concentration: null, smallest: null };
+    const nothing = {
+      bands: null,
+      contrasts: null,
+      lastTwo: null,
+      concentration: null,
+      distance: null,
+      smallest: null,
+    };
     return { verdict: 'cannot tell', reason: impossible, ...nothing, ...known };
   }
   const L = header.moeLayers.length;
@@ -72,9 +81,16 @@ export function spreadOf({ of, units, reason }: Resampling, header: TraceHeader)
     contrasts,
     lastTwo: contrastsOf(profile, bandsOf(L, 'last-two')),
     concentration: concentrationOf(of, bands),
+    distance: distanceOf(of.get('mean distance'), bands),
     smallest: lateEarly.se && lateMiddle.se && DETECTABLE * Math.max(lateEarly.se, lateMiddle.se),
     ...known,
   };
+}
+
+function distanceOf(profile: Distribution | undefined, bands: Bands): Spread['distance'] {
+  if (!profile?.plugIn.every(Number.isFinite)) return null;
+  const contrasts = contrastsOf(profile, bands);
+  return { verdict: verdictOf(contrasts), contrasts };
 }
 
 function noComparison(languages: number): string {

@@ -4,6 +4,7 @@ import { bandsOf, noDepth } from '../../analysis/bands.ts';
 import { contrastOf } from '../../analysis/contrast.ts';
 import { contrastsOf, verdictOf } from '../../analysis/contrasts.ts';
 import { profileStatistic, spreadStatistics } from '../../analysis/depth-profiles.ts';
+import { meanDistanceStatistic } from '../../analysis/pivot-distance.ts';
 import { type Distribution, distributions } from '../../analysis/resample.ts';
 import { type Spread, spread, spreadOf } from '../../analysis/spread.ts';
 import { spreadControls } from '../../analysis/spread-controls.ts';
@@ -12,6 +13,7 @@ import {
   attributionSentence,
   concentrationSentence,
   controlSentences,
+  distanceSentence,
   spreadSentence,
 } from '../../analysis/spread-sentence.ts';
 import { seedTable, spreadTable } from '../../analysis/spread-table.ts';
@@ -189,6 +191,24 @@ describe('early concentration', () => {
     const result = spread(counts, header, quick);
     expect(result.concentration!.verdict).toBe('no');
     expect(concentrationSentence(result, 0.01)).toMatch(/experts: no\. .*coefficient 0.01/);
+  });
+});
+
+describe('distance to a pivot', () => {
+  it('is judged beside the information where it was resampled too', () => {
+    const { counts, header } = planted(LATE);
+    const options = { ...quick, view: 'selection' as const };
+    const both = [...spreadStatistics, meanDistanceStatistic(0)];
+    const result = spreadOf(distributions(counts, header, both, options), header);
+    expect(result.distance!.verdict).toBe('late spread');
+    expect(result.distance!.contrasts.index.estimate).toBeGreaterThan(0.1);
+    expect(distanceSentence(result, 'English')).toMatch(
+      /^Measured by distance from English \(0 to 1\), the profile says the same: .* \+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\]\.$/,
+    );
+    const other = { ...result, verdict: 'neither' as const };
+    expect(distanceSentence(other, 'English')).toMatch(/says otherwise \(late spread\)/);
+    expect(spreadOf(distributions(counts, header, spreadStatistics, options), header).distance).toBeNull();
+    expect(distanceSentence({ ...result, distance: null }, 'English')).toBe('');
   });
 });
 
