@@ -10,8 +10,8 @@ import { specialIds } from '../../data/tokenizer/special.ts';
 import { UserError } from '../../errors.ts';
 import { type ModelFolder, readModelFolder } from '../../hub/model-folder.ts';
 import type { Recorded } from '../recorded.ts';
-import { emptySlots, firstContent, placeOf } from '../slots.ts';
-import { addProbabilities, softmaxSums } from '../softmax.ts';
+import { emptySlots, firstContent, placeOf, type Slots } from '../slots.ts';
+import { addProbabilities, type SoftmaxSums, softmaxSums } from '../softmax.ts';
 import type { DocumentRow } from './documents.ts';
 
 export interface ImportOptions {
@@ -77,22 +77,7 @@ export function recordedOf(documents: ForeignDocument[], shape: ForeignShape, op
   );
   const withLogits = documents.every(({ logits }) => logits !== undefined);
   const softmax = withLogits ? softmaxSums(slots) : null;
-  documents.forEach(({ row, ids, expert, logits }, d) => {
-    const first = firstContent(slots, d);
-    ids.forEach((_, i) => {
-      const n = slots.start[d] + i;
-      axis.forEach((a, l) => {
-        const at = (i * shape.layers + a) * k;
-        const chosen = expert.subarray(at, at + k);
-        checkChosen(chosen, experts, `${row.where}: token ${i} of ${row.id}, layer ${layers[l]}`);
-        const p_E = withLogits ? softmaxOf(logits![a].subarray(i * experts, (i + 1) * experts)) : null;
-        const order = p_E ? chosen.toSorted((x, y) => p_E[y] - p_E[x] || x - y) : chosen;
-        slots.expert.set(order, placeOf(slots, n, l));
-        slots.gate.set(p_E ? Array.from(order, e => p_E[e]) : new Array(k).fill(1 / k), placeOf(slots, n, l));
-        if (softmax && p_E && slots.special[n] === 0 && n !== first) addProbabilities(softmax, slots, d, l, p_E);
-      });
-    });
-  });
+  for (const [d, document] of documents.entries()) fill(slots, softmax, d, document, shape.layers, axis);
   const header: TraceHeader = {
     version: TRACE_VERSION,
     run: basename(resolve(shape.path)),
@@ -107,15 +92,38 @@ export function recordedOf(documents: ForeignDocument[], shape: ForeignShape, op
     expertNames: Array.from({ length: experts }, (_, e) => `expert ${e}`),
     languages,
     documents: documents.map(({ row: { id, item, language, source, domain } }) => ({
-      id,
-      item,
-      language,
-      source,
-      domain,
+      ...{ id, item, language, source, domain },
     })),
   };
   const vocabulary = known ? known.text([...new Set(slots.token)].sort((a, b) => a - b)) : null;
   return { header, slots, earlier: [], softmax, vocabulary };
+}
+
+/** Puts the experts of a document in their places, by falling probability where there are logits.
+ *  @param inFile layers in the file @param axis which of them each MoE layer is */
+function fill(
+  slots: Slots,
+  softmax: SoftmaxSums | null,
+  d: number,
+  { row, ids, expert, logits }: ForeignDocument,
+  inFile: number,
+  axis: number[],
+): void {
+  const { experts: E, k, layers } = slots;
+  const first = firstContent(slots, d);
+  for (let i = 0; i < ids.length; i++) {
+    const n = slots.start[d] + i;
+    axis.forEach((a, l) => {
+      const at = (i * inFile + a) * k;
+      const chosen = expert.subarray(at, at + k);
+      checkChosen(chosen, E, `${row.where}: token ${i} of ${row.id}, layer ${layers[l]}`);
+      const p_E = softmax && softmaxOf(logits![a].subarray(i * E, (i + 1) * E));
+      const order = p_E ? chosen.toSorted((x, y) => p_E[y] - p_E[x] || x - y) : chosen;
+      slots.expert.set(order, placeOf(slots, n, l));
+      slots.gate.set(p_E ? Array.from(order, e => p_E[e]) : new Array(k).fill(1 / k), placeOf(slots, n, l));
+      if (softmax && p_E && slots.special[n] === 0 && n !== first) addProbabilities(softmax, slots, d, l, p_E);
+    });
+  }
 }
 
 /** Numbers of the MoE layers, and which layer of the file each is. */
