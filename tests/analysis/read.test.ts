@@ -390,6 +390,26 @@ describe('random damage', () => {
     }
     expect(refused).toBeGreaterThan(25);
   });
+  it('of an index into a dictionary is seen, as are empty cells in pages of version 1', () => {
+    const path = join(import.meta.dirname, '../golden/analysis/foreign-trace/pages.parquet');
+    const read = (file: string, name: string) => [...rowGroups(file, { [name]: 'integer' }, null)][0].columns[name];
+    expect([...read(path, 'x')]).toEqual(Array(24).fill(7));
+    expect(() => read(path, 'y')).toThrow('column y (it has empty cells)');
+    const bytes = readFileSync(path);
+    const damaged = join(root, 'pages.parquet');
+    const messages: string[] = [];
+    for (let at = 4; at < 100; at++) {
+      const copy = Buffer.from(bytes);
+      copy[at]++;
+      writeFileSync(damaged, copy);
+      try {
+        read(damaged, 'x');
+      } catch (error) {
+        messages.push((error as Error).message);
+      }
+    }
+    expect(messages.join()).toMatch('points outside its dictionary');
+  });
   it('of dictionaries, runs and levels: pages of other writers', () => {
     const path = join(import.meta.dirname, '../golden/analysis/foreign-trace/trace.parquet');
     const bytes = readFileSync(path);

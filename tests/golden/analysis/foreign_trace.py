@@ -43,3 +43,6 @@ table = pa.table({
 })
 pq.write_table(table, folder / "counts.parquet", compression="none")
 (folder / "trace.json").write_text(json.dumps(header) + "\n")
+# Not of a trace: a dictionary with one entry that every row points to, and a column with an empty cell.
+pages = pa.table({"x": pa.array([7] * 24, pa.int32()), "y": pa.array([None] + [7] * 23, pa.int32())})
+pq.write_table(pages, folder / "pages.parquet", compression="none")
