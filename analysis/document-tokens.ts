@@ -1,6 +1,6 @@
-// The tokens of one document with the expert that each chose first, per MoE layer: what the token strip draws.
-// One row per token and layer: position, token, text, counted (0: special or left out), layer, expert (null where the token
-// has no slot). n tokens, L layers: n · L rows.
+// The tokens of one document with the expert that each chose first, per MoE layer: what the token strip draws. One
+// row per token and layer: position, token, text, counted (0: special or left out), layer, expert (null where the
+// token has no slot). n tokens, L layers: n · L rows.
 import { type ColumnTable, table } from 'arquero';
 import type { TraceHeader } from '../routing/trace.ts';
 import type { DocumentBlock } from './block.ts';

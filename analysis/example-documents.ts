@@ -1,5 +1,5 @@
-// One document per language to look at beside the sums: the first with enough counted tokens, else the longest; its beginning
-// is kept, the rest forgotten. Blocks as in block.ts, cut to at most n tokens.
+// One document per language to look at beside the sums: the first with enough counted tokens, else the longest; its
+// beginning is kept, the rest forgotten. Blocks as in block.ts, cut to at most n tokens.
 import type { TraceHeader } from '../routing/trace.ts';
 import type { Collector, DocumentBlock } from './block.ts';
 

@@ -1,6 +1,6 @@
-// A row of equal coloured cells in few marks: one path per colour, neighbours of one colour in one stroke, so that a picture
-// of 50 × 128 × 6 cells stays under 700 kB. A panel tells once where its columns stand, a row its values: a page can say
-// which cell the pointer is on without a mark per cell.
+// A row of equal coloured cells in few marks: one path per colour, neighbours of one colour in one stroke, so that a
+// picture of 50 × 128 × 6 cells stays under 700 kB. A panel tells once where its columns stand, a row its values: a
+// page can say which cell the pointer is on without a mark per cell.
 import { type Mark, round } from './svg.ts';
 
 /** More cells than this in a picture are drawn in rows; fewer are marks of their own, each with its own words. */
@@ -19,8 +19,9 @@ export function cellPanel(into: Mark, x: number, pitch: number, height: number, 
 }
 
 /**
- * Draws a row into a panel, vertically centred on `y`: colours by column, null leaves the ground bare. `values` (what each
- * column shows, in thousandths; 0 is written as nothing) go to `data-values`. Returns the row's group, to be tagged.
+ * Draws a row into a panel, vertically centred on `y`: colours by column, null leaves the ground bare. `values` (what
+ * each column shows, in thousandths; 0 is written as nothing) go to `data-values`. Returns the row's group, to be
+ * tagged.
  */
 export function cellRow(panel: Mark, y: number, colours: (string | null)[], values: (number | null)[]): Mark {
   const row = panel.append('g').attr('transform', `translate(0 ${round(y)})`);

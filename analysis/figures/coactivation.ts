@@ -1,6 +1,6 @@
-// F11, co-activation matrix: log2 of how much more often two experts are chosen for the same token than their loads suggest
-// (M12, lift), diverging around 0. Only experts above an even load, seriated so that those who meet stand together; the
-// stripes beside them tell which family uses them most compared with the others.
+// F11, co-activation matrix: log2 of how much more often two experts are chosen for the same token than their loads
+// suggest (M12, lift), diverging around 0. Only experts above an even load, seriated so that those who meet stand
+// together; the stripes beside them tell which family uses them most compared with the others.
 import { type ColumnTable, from } from 'arquero';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -123,7 +123,10 @@ function panelsOf(pairs: ColumnTable, universality: ColumnTable, header: TraceHe
   });
 }
 
-/** End of the colour scale in log2: nine of ten pairs fit, in halves, from 1 to 3; a pair that never meets is far beyond. */
+/**
+ * End of the colour scale in log2: nine of ten pairs fit, in halves, from 1 to 3; a pair that never meets is far
+ * beyond.
+ */
 function reachOf(pairs: Pair[]): number {
   const sizes = pairs.flatMap(({ logLift }) => (logLift === null ? [] : [Math.abs(logLift)])).sort((a, b) => a - b);
   const size = sizes[Math.floor(0.9 * (sizes.length - 1))] ?? 1;

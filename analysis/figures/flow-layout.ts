@@ -1,6 +1,6 @@
-// Where everything in the flow picture stands: languages in rows by family, stops of each layer in a column, ribbons between.
-// d3-sankey sizes and stacks; the rows of each column are spread here, because languages need room for their names. Pixels
-// from the top of the picture's own room.
+// Where everything in the flow picture stands: languages in rows by family, stops of each layer in a column, ribbons
+// between. d3-sankey sizes and stacks; the rows of each column are spread here, because languages need room for their
+// names. Pixels from the top of the picture's own room.
 import { sankey } from 'd3-sankey';
 import type { TraceLanguage } from '../../routing/trace.ts';
 import type { Ribbon } from './ribbons.ts';
@@ -37,7 +37,9 @@ export interface Placed extends Ribbon {
   width: number;
 }
 
-/** d3-sankey sizes and stacks the ribbons; the rows of each column are spread here, because languages need label room. */
+/**
+ * d3-sankey sizes and stacks the ribbons; the rows of each column are spread here, because languages need label room.
+ */
 export function layout(languages: TraceLanguage[], ribbons: Ribbon[], orders: number[][], layers: number) {
   const n = new Set(ribbons.filter(r => r.stage === 0).map(r => r.source)).size;
   const rank = (column: number, row: number) => (column === 0 ? row : orders[column - 1].indexOf(row));

@@ -1,7 +1,8 @@
-// F7, alluvial picture: languages → stops of each MoE layer in turn, a stop being an expert or a band of experts (stops.ts).
-// Ribbons are measured flows (M13), never products of margins; hue = family of the token's language; strong colour = into
-// that family's own stop, pale = into another one. Each language with tokens has the same height. Small ribbons are merged
-// into grey, their total is printed. What flows stands in ribbons.ts, where it stands in flow-layout.ts; here it is drawn.
+// F7, alluvial picture: languages → stops of each MoE layer in turn, a stop being an expert or a band of experts
+// (stops.ts). Ribbons are measured flows (M13), never products of margins; hue = family of the token's language;
+// strong colour = into that family's own stop, pale = into another one. Each language with tokens has the same
+// height. Small ribbons are merged into grey, their total is printed. What flows stands in ribbons.ts, where it
+// stands in flow-layout.ts; here it is drawn.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -59,8 +60,8 @@ interface Scene {
 }
 
 /**
- * Draws 1 to 8 MoE layers. `gateUsage` is the usage table of the gate view, `flows` the M13 table between the drawn layers
- * (empty with one layer), both by language with the same averaging.
+ * Draws 1 to 8 MoE layers. `gateUsage` is the usage table of the gate view, `flows` the M13 table between the drawn
+ * layers (empty with one layer), both by language with the same averaging.
  */
 export function flowPicture(
   gateUsage: ColumnTable,
@@ -132,13 +133,16 @@ function wordsOf(
     skipped > 0 && layers.length > 1
       ? `${layers.length} of ${header.moeLayers.length} MoE layers drawn; flow between them is counted, token by token.`
       : '',
-    `Grey merges flows under ${percent(cut)} of all flow and under ${percent(KEPT_OF_GROUP)} of their language or family: ${merged}.`,
+    `Grey merges flows under ${percent(cut)} of all flow and under ${percent(KEPT_OF_GROUP)} of their language or family: ` +
+      `${merged}.`,
     'Shares without intervals.',
     zeroTextNote(header),
   ];
   return {
     title: `How ${who} through the experts of ${where}`,
-    reading: `Height is share of tokens; a token’s weight is split over its ${header.expertsPerToken} experts by its gates. Hue is language family.`,
+    reading:
+      `Height is share of tokens; a token’s weight is split over its ${header.expertsPerToken} experts by its gates. ` +
+      'Hue is language family.',
     caption: caption.filter(part => part !== '').join(' '),
   };
 }

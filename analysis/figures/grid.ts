@@ -4,7 +4,10 @@ import type { ColumnTable } from 'arquero';
 /** Rows of one layer by group, in table order; null for a group without counted tokens. */
 export type GridRows = Map<string, Float64Array | null>;
 
-/** Reads layer, group, expert and one more column in a single pass. A group with a missing value in a layer is null there. */
+/**
+ * Reads layer, group, expert and one more column in a single pass. A group with a missing value in a layer is null
+ * there.
+ */
 export function grid(table: ColumnTable, column: string, experts: number): Map<number, GridRows> {
   const [layer, group, expert, value] = ['layer', 'group', 'expert', column].map(
     name => table.array(name) as ArrayLike<unknown>,

@@ -1,6 +1,7 @@
-// F3, language × expert heat map of up to six MoE layers (ApolloMoE's Fig. 3 right, made readable): rows are languages by
-// family, columns experts, in each layer in the order of the languages that use them, so that what belongs to a family stands
-// below it. Cell: share of tokens that choose the expert (selection view, a row sums to k) or of weight (a row sums to 1).
+// F3, language × expert heat map of up to six MoE layers (ApolloMoE's Fig. 3 right, made readable): rows are
+// languages by family, columns experts, in each layer in the order of the languages that use them, so that what
+// belongs to a family stands below it. Cell: share of tokens that choose the expert (selection view, a row sums to k)
+// or of weight (a row sums to 1).
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -29,7 +30,10 @@ const WIDTH = 1200;
 const MARGIN = 16;
 const PANEL_GAP = 24;
 const FAMILY_GAP = 6;
-/** Narrowest and widest cell in px; from HEADED on a column carries its expert's name, from FIGURES on its cells numbers. */
+/**
+ * Narrowest and widest cell in px; from HEADED on a column carries its expert's name, from FIGURES on its cells
+ * numbers.
+ */
 const CELL = { least: 4, headed: 9, figures: 22, most: 58 };
 const ROW = { roomy: 17, tight: 10.5 };
 /** A picture of several rows of panels is not made higher than this for wider cells. */

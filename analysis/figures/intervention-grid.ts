@@ -1,6 +1,6 @@
-// F12, intervention grid: languages × interventions, change in bits per byte against the unchanged model, diverging around 0.
-// On target and off target stand together, nothing is picked. Hollow: inside the band of size-matched random controls, so
-// no more than touching any experts would do. Bold: the interval excludes 0.
+// F12, intervention grid: languages × interventions, change in bits per byte against the unchanged model, diverging
+// around 0. On target and off target stand together, nothing is picked. Hollow: inside the band of size-matched
+// random controls, so no more than touching any experts would do. Bold: the interval excludes 0.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -122,7 +122,8 @@ function wordsOf(
   const band = measured.some(cell => cell.nullLow !== null);
   const interval = measured.some(cell => cell.low !== null);
   const caption = [
-    `Change in bits per byte (tokenisation-free) against the unchanged model; ${columns.length} interventions on ${languages} languages.`,
+    'Change in bits per byte (tokenisation-free) against the unchanged model; ' +
+      `${columns.length} interventions on ${languages} languages.`,
     `Model ${header.model}, run ${header.run}${step === null ? '' : `, step ${step}`}.`,
     interval
       ? `Intervals: 95 %${resampling ? `: ${resampling}` : ''}; bold where they exclude 0.`

@@ -1,7 +1,7 @@
-// Orders that make pictures readable. Layered pictures: each item moves to the mass-weighted mean position of what flows
-// into it (then out of it), sweep by sweep, until the weighted number of crossings Σ w·w' stops falling (barycentre method;
-// Li et al., 1912.05339). Matrices: the first axis of correspondence analysis, which puts rows of alike profile side by side
-// (Greenacre 1984). Languages: by family, inside a family by that axis of the late layers.
+// Orders that make pictures readable. Layered pictures: each item moves to the mass-weighted mean position of what
+// flows into it (then out of it), sweep by sweep, until the weighted number of crossings Σ w·w' stops falling
+// (barycentre method; Li et al., 1912.05339). Matrices: the first axis of correspondence analysis, which puts rows of
+// alike profile side by side (Greenacre 1984). Languages: by family, inside a family by that axis of the late layers.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -93,8 +93,9 @@ export function columnOrder(rows: ArrayLike<number>[]): number[] {
 const ITERATIONS = 200;
 
 /**
- * First axis of correspondence analysis of a table of masses: one coordinate per row, found by reciprocal averaging without
- * the trivial axis; 0 for rows without mass. It runs as the columns do: rows with their mass in the first ones come first.
+ * First axis of correspondence analysis of a table of masses: one coordinate per row, found by reciprocal averaging
+ * without the trivial axis; 0 for rows without mass. It runs as the columns do: rows with their mass in the first
+ * ones come first.
  */
 export function correspondenceAxis(rows: ArrayLike<number>[]): number[] {
   const mass = rows.map(row => Array.from(row).reduce((a, b) => a + b, 0));
@@ -139,8 +140,9 @@ function standardise(values: number[], mass: number[]): number[] {
 }
 
 /**
- * The order of languages in every picture: families as in familiesOf, inside a family by the first correspondence axis of
- * the usage of the last quarter of layers (column `share`). Languages without counted tokens come last in their family.
+ * The order of languages in every picture: families as in familiesOf, inside a family by the first correspondence
+ * axis of the usage of the last quarter of layers (column `share`). Languages without counted tokens come last in
+ * their family.
  */
 export function languageOrder(usage: ColumnTable, header: TraceHeader): TraceLanguage[] {
   const late = header.moeLayers.slice(-Math.ceil(header.moeLayers.length / 4));
@@ -166,8 +168,8 @@ const FADE = 0.5;
 const NEAR = 4;
 
 /**
- * Items of a symmetric matrix of likeness so that like stands beside like: from the most alike pair, the chain grows at the
- * end that the next item is most like, the last item there counting most. Ties go to the lower item.
+ * Items of a symmetric matrix of likeness so that like stands beside like: from the most alike pair, the chain grows
+ * at the end that the next item is most like, the last item there counting most. Ties go to the lower item.
  */
 export function chainOrder(likeness: ArrayLike<number>[]): number[] {
   const items = likeness.map((_, i) => i);

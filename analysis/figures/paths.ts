@@ -1,6 +1,6 @@
-// F8, modal paths drawn as an underground map: per family the most probable path through the experts (modal-path.ts), layers
-// from left to right. Families at the same expert stop at the same station; where lines run apart, families are served by
-// experts of their own. Line width = share of the family's token weight that takes the step.
+// F8, modal paths drawn as an underground map: per family the most probable path through the experts (modal-path.ts),
+// layers from left to right. Families at the same expert stop at the same station; where lines run apart, families
+// are served by experts of their own. Line width = share of the family's token weight that takes the step.
 
 import type { ColumnTable } from 'arquero';
 import { from } from 'arquero';
@@ -81,22 +81,24 @@ function wordsOf(source: Provenance, averaging: Averaging, chain: number[], path
   const sharing = (l: number) =>
     paths.filter(path => paths.some(other => other !== path && other.experts[l] === path.experts[l])).length;
   const n = paths.length;
+  const atEnd = sharing(chain.length - 1);
   const [first, last] = [chain[0], chain.at(-1)];
   const title =
     n < 2
       ? 'The most probable path through the experts'
-      : `Main paths: ${sharing(0)} of ${n} families share an expert in layer ${first}, ${sharing(chain.length - 1)} in layer ${last}`;
+      : `Main paths: ${sharing(0)} of ${n} families share an expert in layer ${first}, ${atEnd} in layer ${last}`;
   const skipped = header.moeLayers.length - chain.length;
   const caption = [
     provenance(source, 'gate', averaging),
-    `Path: the most probable chain of experts, one per layer, from flows counted token by token between the layers drawn.`,
+    'Path: the most probable chain of experts, one per layer, by flows counted token by token between the layers drawn.',
     `A router without preference would give every step ${percent(1 / header.numExperts ** 2)}.`,
     skipped > 0 && chain.length > 1 ? `${chain.length} of ${header.moeLayers.length} MoE layers drawn.` : '',
     'Shares without intervals.',
     zeroTextNote(header),
   ];
   const reading =
-    'Each line is a language family, each station an expert, named above it. Width: share of the family’s tokens, by gate weight, that takes the step.';
+    'Each line is a language family, each station an expert, named above it. ' +
+    'Width: share of the family’s tokens, by gate weight, that takes the step.';
   return { title, reading, caption: caption.filter(part => part !== '').join(' ') };
 }
 

@@ -1,5 +1,5 @@
-// The ribbons of the flow picture as numbers: what flows from where to where, before anything is drawn.
-// Stage 0: each language into the stops of the first drawn layer; stage i: each family from layer to layer. A stage sums to 1.
+// The ribbons of the flow picture as numbers: what flows from where to where, before anything is drawn. Stage 0: each
+// language into the stops of the first drawn layer; stage i: each family from layer to layer. A stage sums to 1.
 import { type ColumnTable, from } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -79,7 +79,10 @@ function stageMasses(flows: ColumnTable, layers: number[], { stops, of }: Stops,
 
 export type Order = 'barycentre' | 'entropic' | 'fixed';
 
-/** Order of the stops of each layer, top to bottom: fewest crossings, specialist to universal, or as they are numbered. */
+/**
+ * Order of the stops of each layer, top to bottom: fewest crossings, specialist to universal, or as they are
+ * numbered.
+ */
 export function stopOrders(all: Ribbon[], rows: number, layers: number[], stops: Stops, order: Order): number[][] {
   const S = stops.stops.length;
   const numbered = layers.map(() => Array.from({ length: S }, (_, s) => s));
@@ -97,7 +100,9 @@ export function stopOrders(all: Ribbon[], rows: number, layers: number[], stops:
   return barycentreOrder(links);
 }
 
-/** Merges what is under `cut` of the layer and under a tenth of its group into grey; says how much that is per stage. */
+/**
+ * Merges what is under `cut` of the layer and under a tenth of its group into grey; says how much that is per stage.
+ */
 export function mergeSmall(all: Ribbon[], cut: number, rows: number): { ribbons: Ribbon[]; rest: number[] } {
   const group = (r: Ribbon) => (r.stage === 0 ? r.source : rows * r.stage + r.family);
   const mass = new Map<number, number>();

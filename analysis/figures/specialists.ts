@@ -1,6 +1,6 @@
-// F9, specialist map: a mark per expert, x its universality U (M9: 0 one language … 1 all alike), y its load against an even
-// one (log scale), hue and glyph the family that uses it most compared with the others. Experts above U = .9 are hollow:
-// shared. Small multiples over depth show early shared columns and late families.
+// F9, specialist map: a mark per expert, x its universality U (M9: 0 one language … 1 all alike), y its load against
+// an even one (log scale), hue and glyph the family that uses it most compared with the others. Experts above U = .9
+// are hollow: shared. Small multiples over depth show early shared columns and late families.
 import type { ColumnTable } from 'arquero';
 import { scaleLog } from 'd3-scale';
 import type { TraceHeader } from '../../routing/trace.ts';
@@ -148,7 +148,8 @@ function drawExpert(
     : familyGlyph(root, cx, cy, style, header.numExperts > MOST_NAMED ? 3 : 3.6);
   const evenness = withInterval(row.universality!, row.low, row.high);
   const favourite = row.family && row.lift !== null ? `, ${decimal(2 ** row.lift, 1)} × in ${row.family}` : '';
-  const tip = `${expertLabel(header, row.expert)}, layer ${row.layer}: universality ${evenness}, load ${percent(row.load)}${favourite}`;
+  const name = `${expertLabel(header, row.expert)}, layer ${row.layer}`;
+  const tip = `${name}: universality ${evenness}, load ${percent(row.load)}${favourite}`;
   tag(mark, { family: row.family ?? undefined, layer: row.layer, expert: row.expert, tip });
 }
 

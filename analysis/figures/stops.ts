@@ -1,6 +1,7 @@
-// What stands in a column of a flow picture: each expert, or, where there are too many to tell apart, bands of experts. A band
-// is the family that uses its experts most compared with the others (lift, M9), “shared” what languages use alike
-// (universality above .9), “other” the rest: dead experts and those of families beyond the seven largest.
+// What stands in a column of a flow picture: each expert, or, where there are too many to tell apart, bands of
+// experts. A band is the family that uses its experts most compared with the others (lift, M9), “shared” what
+// languages use alike (universality above .9), “other” the rest: dead experts and those of families beyond the seven
+// largest.
 import type { ColumnTable } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { familiesOf } from '../table.ts';
@@ -29,7 +30,10 @@ export interface Stops {
   owns: (stop: number, language: TraceLanguage) => boolean;
 }
 
-/** Bands if there are more than 12 experts and a universality table tells how to cut them, else every expert by itself. */
+/**
+ * Bands if there are more than 12 experts and a universality table tells how to cut them, else every expert by
+ * itself.
+ */
 export function stopsOf(header: TraceHeader, universality?: ColumnTable): Stops {
   return universality && header.numExperts > MOST_EXPERTS ? bands(header, universality) : experts(header, universality);
 }
@@ -67,7 +71,10 @@ export function bands(header: TraceHeader, table: ColumnTable): Stops {
   return { kind: 'bands', stops, of, universality, owns };
 }
 
-/** Load-weighted mean of U over the experts of each stop; 1 where it has none, so that it stands with the universal ones. */
+/**
+ * Load-weighted mean of U over the experts of each stop; 1 where it has none, so that it stands with the universal
+ * ones.
+ */
 function meanUniversality(table: ColumnTable, of: Map<number, Int32Array>, count: number): Map<number, number[]> {
   const [layer, expert, evenness, load] = columnsOf(table, ['layer', 'expert', 'universality', 'load']);
   const sums = new Map([...of.keys()].map(l => [l, Array.from({ length: count }, () => ({ value: 0, weight: 0 }))]));

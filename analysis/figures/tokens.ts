@@ -1,6 +1,7 @@
-// F14, token strip: a document's tokens as running text; below each a column of stripes, one per MoE layer from the first
-// (top) to the last, in the colour of the band of its first choice (stops.ts): a family's hue, grey where all languages share
-// the expert. Examples beside the aggregates. A token carries its bands (`data-bands`, one mark a layer) for a page to use.
+// F14, token strip: a document's tokens as running text; below each a column of stripes, one per MoE layer from the
+// first (top) to the last, in the colour of the band of its first choice (stops.ts): a family's hue, grey where all
+// languages share the expert. Examples beside the aggregates. A token carries its bands (`data-bands`, one mark a
+// layer) for a page to use.
 import { type ColumnTable, from } from 'arquero';
 import type { TraceHeader, TraceLanguage } from '../../routing/trace.ts';
 import { expertLabel, type Provenance, zeroTextNote } from './caption.ts';
@@ -215,7 +216,7 @@ function wordsOf(
   const caption = [
     `View: selection, first choice only. One document in ${language.name}: ${document}. ${cut}`,
     `Model ${header.model}, run ${header.run}${step === null ? '' : `, step ${step}`}.`,
-    `Band of an expert: the family that uses it most compared with the others; shared above a universality of ${SHARED}.`,
+    `Band of an expert: the family that uses it most compared with the others; shared above universality ${SHARED}.`,
     'One text is an example, no estimate: no interval.',
     zeroTextNote({ ...header, languages: [language] }),
   ];

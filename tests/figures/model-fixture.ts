@@ -1,6 +1,7 @@
-// Tables of a pretend model at three sizes, made without measuring anything: what the figures are given, with realistic shape.
-// Early layers share experts, late layers part by family and then by language; wide models have two dead experts per layer.
-// From one seeded usage table follow universality, flows, co-activation; interventions and a document stand beside them.
+// Tables of a pretend model at three sizes, made without measuring anything: what the figures are given, with
+// realistic shape. Early layers share experts, late layers part by family and then by language; wide models have two
+// dead experts per layer. From one seeded usage table follow universality, flows, co-activation; interventions and a
+// document stand beside them.
 import { type ColumnTable, table } from 'arquero';
 import seedrandom from 'seedrandom';
 import type { Provenance } from '../../analysis/figures/caption.ts';
@@ -227,7 +228,8 @@ function interventionsOf(header: TraceHeader, random: () => number): ColumnTable
 
 const WORDS =
   'Every person has the right to free education , at least in the ele mentary and funda mental stages . ' +
-  'Ele mentary education shall be compul sory ; techn ical and prof ession al education shall be made gener ally avail able .';
+  'Ele mentary education shall be compul sory ; techn ical and prof ession al education ' +
+  'shall be made gener ally avail able .';
 
 function documentOf({ languages, moeLayers, numExperts: E }: TraceHeader, q: Shares, n: number, random: () => number) {
   const english = languages.findIndex(({ code }) => code === 'en');

@@ -92,7 +92,7 @@ describe('orders', () => {
       }),
     );
   });
-  it('languages: families in one piece and in their order, like languages side by side, those without text last', () => {
+  it('languages: families in one piece and in their order, like beside like, those without text last', () => {
     const { header, usage } = modelFixture(SIZES[1]);
     const order = languageOrder(usage, header);
     expect(order.map(l => l.code).sort()).toEqual(header.languages.map(l => l.code).sort());

@@ -1,5 +1,6 @@
-// The pictures of what goes where: heat map, flow, modal paths, specialists, co-activation, interventions, tokens. Drawn from
-// tables of a pretend model at three sizes; the small ones, and one of each that is drawn in rows or bands, are committed.
+// The pictures of what goes where: heat map, flow, modal paths, specialists, co-activation, interventions, tokens.
+// Drawn from tables of a pretend model at three sizes; the small ones, and one of each that is drawn in rows or
+// bands, are committed.
 import { describe, expect, it } from 'vitest';
 import { pickLayers } from '../../analysis/figures/caption.ts';
 import { coactivationPicture } from '../../analysis/figures/coactivation.ts';
@@ -53,7 +54,17 @@ function figure(name: string, model: ModelFixture): Figure {
 }
 
 // the parser of the page that figures are drawn in
-const { DOMParser } = (canvas(1, 1, '', '').node() as unknown as Element).ownerDocument.defaultView!;
+interface Parsed {
+  textContent: string | null;
+  parentElement: Parsed | null;
+  getAttribute(name: string): string | null;
+  querySelector(selector: string): Parsed | null;
+  querySelectorAll(selector: string): Parsed[];
+}
+interface Window {
+  DOMParser: new () => { parseFromString(text: string, type: string): Parsed };
+}
+const { DOMParser } = canvas(1, 1, '', '').node().ownerDocument.defaultView as unknown as Window;
 const documentOf = (svg: string) => new DOMParser().parseFromString(svg, 'image/svg+xml');
 const rowsOf = (csv: string) => csv.trim().split('\n').slice(1);
 const words = (svg: string) => [...documentOf(svg).querySelectorAll('text')].map(text => text.textContent!);
