@@ -43,7 +43,7 @@ export async function analyze(traceDir: string, outDir: string, options: Analyze
 /** Tables that no figure shows whole. */
 const TABLES = [
   ...(['specificity', 'exclusive', 'families', 'mantel', 'overlap', 'obedience', 'collapse', 'nodes'] as const),
-  ...(['activation', 'leaning', 'purity', 'agreement'] as const),
+  ...(['activation', 'leaning', 'purity', 'agreement', 'strata', 'itemDivergence'] as const),
   ...(['locality', 'vocabulary', 'lexical', 'fertility', 'flowInformation'] as const),
 ] as const;
 

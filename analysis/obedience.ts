@@ -29,6 +29,7 @@ export function obedienceStatistic(header: TraceHeader, of: 'chosen' | 'mass'): 
     name: of,
     range: [0, 1],
     permute: true,
+    perLanguage: true,
     of: ({ layers, languages: n, experts, q, present }) =>
       Float64Array.from({ length: layers * n }, (_, i) => {
         const { expert } = header.languages[i % n];

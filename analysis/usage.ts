@@ -1,4 +1,4 @@
-// M1, usage: q_λ(e), the share of a language's routing that goes to expert e, per MoE layer. Three choices, always named:
+// M1, usage: the table of q_λ(e) (rows-to-usage.ts makes it from documents, here it is made from counts): the share of a language's routing that goes to expert e, per MoE layer. Three choices, always named:
 //   view       selection  q_λ(e) = slots of λ that chose e / all slots of λ            (ApolloMoE's heat map)
 //              gate       q_λ(e) = mean over tokens of gate(e) / sum of the token's gates
 //   averaging  documents  mean over the tokens of a document, then over documents: each document counts once
@@ -9,10 +9,6 @@ import type { TraceHeader } from '../routing/trace.ts';
 import type { View } from './document-counts.ts';
 
 export type Averaging = 'documents' | 'tokens';
-export interface UsageOptions {
-  view: View;
-  averaging: Averaging;
-}
 
 /** One row of the usage table: `group` is a language code, a family or `all`. Shares are null without counted tokens. */
 export interface UsageRow {
@@ -23,27 +19,6 @@ export interface UsageRow {
   tokenShare: number | null;
   tokens: number;
   documents: number;
-}
-
-/**
- * Load share per layer × language × expert from the slots, dense: experts without traffic get 0, languages without
- * counted tokens get null. Columns as in UsageRow. Source: apollomoe.md's heat map; Null: 1/E.
- */
-export function usage(slots: ColumnTable, header: TraceHeader, { view, averaging }: UsageOptions): ColumnTable {
-  const unit = averaging === 'documents' ? ['layer', 'language', 'document'] : ['layer', 'language'];
-  const mass = view === 'selection' ? 'd => op.count()' : 'd => op.sum(d.share)';
-  const cells = slots
-    .groupby(...unit, 'expert')
-    .rollup({ mass })
-    .groupby(...unit)
-    .derive({ q: 'd => d.mass / op.sum(d.mass)' })
-    .groupby('layer', 'language', 'expert')
-    .rollup({ sum: 'd => op.sum(d.q)' });
-  const totals = slots
-    .groupby('layer', 'language')
-    .rollup({ slots: 'd => op.count()', documents: 'd => op.distinct(d.document)' })
-    .join(slots.filter('d => d.slot === 0').groupby('layer', 'language').count({ as: 'tokens' }));
-  return dense(cells, totals, header, averaging);
 }
 
 /** Usage of one step from the exact counts; tokens pooled, because counts know no documents. */
@@ -60,7 +35,7 @@ export function usageOfCounts(counts: ColumnTable, header: TraceHeader, view: Vi
     .rollup({ slots: 'd => op.sum(d.count)', tokens: 'd => op.sum(d.gate)' })
     .derive({ documents: 'd => 0', tokens: 'd => op.round(d.tokens)' })
     .filter('d => d.slots > 0');
-  return dense(cells, totals, header, 'tokens');
+  return dense(cells, totals, header);
 }
 
 interface Totals {
@@ -72,7 +47,7 @@ interface Totals {
 }
 
 /** Spreads sparse sums over the full grid layers × languages × experts. */
-function dense(cells: ColumnTable, totals: ColumnTable, header: TraceHeader, averaging: Averaging): ColumnTable {
+function dense(cells: ColumnTable, totals: ColumnTable, header: TraceHeader): ColumnTable {
   const { languages, numExperts: E } = header;
   const total = new Map((totals.objects() as Totals[]).map(row => [`${row.layer} ${row.language}`, row]));
   const sum = new Map<string, number>();
@@ -83,9 +58,8 @@ function dense(cells: ColumnTable, totals: ColumnTable, header: TraceHeader, ave
   for (const layer of header.moeLayers) {
     for (const [l, language] of languages.entries()) {
       const t = total.get(`${layer} ${l}`);
-      const units = averaging === 'documents' ? (t?.documents ?? 0) : 1;
       for (let expert = 0; expert < E; expert++) {
-        const share = t ? (sum.get(`${layer} ${l} ${expert}`) ?? 0) / units : null;
+        const share = t ? (sum.get(`${layer} ${l} ${expert}`) ?? 0) : null;
         const tokenShare = t && share !== null ? (share * t.slots) / t.tokens : null;
         const { tokens = 0, documents = 0 } = t ?? {};
         rows.push({ layer, group: language.code, expert, share, tokenShare, tokens, documents });

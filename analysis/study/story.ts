@@ -7,8 +7,10 @@ import { zeroTextNote } from '../figures/caption.ts';
 import { percent } from '../figures/svg.ts';
 import type { LanguageLine, Tile } from '../report/report.ts';
 import {
+  attributionSentence,
   concentrationSentence,
   controlSentences,
+  distanceSentence,
   spreadHeadline,
   spreadNumbers,
   spreadSentence,
@@ -33,6 +35,8 @@ export function sentencesOf(measured: Measured): string[] {
     ...layerSentences(measured),
     concentrationSentence(spread),
     ...controlSentences(controls),
+    attributionSentence(spread, controls),
+    distanceSentence(spread, header.languages[measured.pivot].name),
     zeroTextNote(header),
   ];
   return list.filter(sentence => sentence !== '');

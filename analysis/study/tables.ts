@@ -14,11 +14,13 @@ import { agreement, familyDistance, mantelByLayer } from '../family-distance.ts'
 import { fertility } from '../fertility.ts';
 import { type FlowSums, flowInformation, neighbours } from '../flow.ts';
 import { information } from '../information.ts';
+import { itemDivergence } from '../item-divergence.ts';
 import { familyLabels, scriptDistances, treeDistances, vocabularyDistances } from '../linguistic.ts';
 import { locality } from '../locality.ts';
 import { nodes } from '../nodes.ts';
 import { obedience } from '../obedience.ts';
 import { overlap } from '../overlap.ts';
+import { overlapByStratum } from '../overlap-strata.ts';
 import { pool } from '../pool.ts';
 import { rowsToUsage } from '../rows-to-usage.ts';
 import { specificity } from '../specificity.ts';
@@ -50,12 +52,14 @@ const NAMES = [
     'training',
     'activation',
     'leaning',
+    'strata',
     'purity',
   ] as const),
 ] as const;
 const TOKEN_NAMES = [
   ...(['coactivation', 'flow', 'flowInformation', 'locality', 'vocabulary', 'lexical', 'fertility'] as const),
   'agreement',
+  'itemDivergence',
 ] as const;
 
 /** All tables that the trace allows; those of tokens only where it holds slots. */
@@ -68,6 +72,7 @@ export function tablesOf(measured: Measured): Tables {
     script: scriptDistances(header),
     ...(sums ? { vocabulary: vocabularyDistances(sums.use.uses.map(uses => new Set(uses.keys()))) } : {}),
   };
+  const overlaps = overlap(selection, header);
   const blocks = Math.min(MOST_BLOCKS, measured.resampling.units.typical);
   const random = (what: string) => seedrandom(`${what} of ${header.run}`);
   return {
@@ -89,7 +94,7 @@ export function tablesOf(measured: Measured): Tables {
       permutations: PERMUTATIONS,
     }),
     mantel: mantelByLayer(selection, header, known, { random: random('mantel'), permutations: MANTEL }),
-    overlap: overlap(selection, header),
+    overlap: overlaps,
     specificity: specificity(selection, header, { tokens, estimates: estimates.get('lift'), blocks }),
     activation: activation(selection, header, {
       pivot: header.languages[pivot].code,
@@ -98,12 +103,14 @@ export function tablesOf(measured: Measured): Tables {
       blocks,
     }),
     leaning: leaning(selection, header),
+    strata: overlapByStratum(overlaps, header),
     purity: estimateTable(header.moeLayers, estimates.get('purity') ?? []),
     universality: universality(selection, header, { tokens, estimates: estimates.get('universality') }),
     exclusive: exclusive(selection, header),
     collapse: collapse(header, estimates.get('collapse') ?? []),
     obedience: obedience(usage, gateUsage, header, { chosen: estimates.get('chosen') }),
     training: trajectory(countsTable(measured.history, header), header),
+    ...(counts.softmax ? { itemDivergence: itemDivergence(counts, header, { pivot, seed: header.run }) } : {}),
     ...(measured.familyMaps
       ? {
           agreement: agreement(selection, header, ...labelsOf(header, measured.familyMaps), estimates.get('agreement')),

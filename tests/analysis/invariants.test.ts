@@ -7,12 +7,15 @@ import type { View } from '../../analysis/document-counts.ts';
 import { entropy } from '../../analysis/entropy.ts';
 import { type FlowRow, flow } from '../../analysis/flow.ts';
 import { type Budget, information } from '../../analysis/information.ts';
-import { languageNull } from '../../analysis/null.ts';
-import { countsTable, slotsTable } from '../../analysis/table.ts';
+import { informationStatistic } from '../../analysis/language-information.ts';
+import { documentCountsOf } from '../../analysis/read/document-counts.ts';
+import { resample } from '../../analysis/resample.ts';
+import { countsTable } from '../../analysis/table.ts';
 import { trajectory } from '../../analysis/trajectory.ts';
-import { type Averaging, shareRows, usage } from '../../analysis/usage.ts';
+import { type Averaging, shareRows } from '../../analysis/usage.ts';
 import type { Trace } from '../../routing/trace.ts';
 import { syntheticTrace } from '../helpers/languages-fixture.ts';
+import { usageOf } from '../helpers/usage-of.ts';
 
 const anyTrace = fc.record({
   seed: fc.string({ minLength: 1 }),
@@ -32,7 +35,7 @@ it('rows sum to 1, token shares to k, and the counts to k per token', () => {
       const trace = small(options);
       for (const view of views) {
         for (const averaging of averagings) {
-          const table = usage(slotsTable(trace), trace.header, { view, averaging });
+          const table = usageOf(trace, { view, averaging });
           for (const layer of trace.header.moeLayers) {
             for (const q of shareRows(table, layer).values()) if (q) expect(sum(q)).toBeCloseTo(1, 12);
             for (const a of shareRows(table, layer, 'tokenShare').values())
@@ -52,7 +55,7 @@ it('the budget sums to log E, no part is negative, and the family part nests in 
   fc.assert(
     fc.property(anyTrace, options => {
       const trace = small(options);
-      const table = usage(slotsTable(trace), trace.header, { view: 'selection', averaging: 'documents' });
+      const table = usageOf(trace, { view: 'selection', averaging: 'documents' });
       for (const row of information(table, trace.header).objects() as Budget[]) {
         expect(Math.abs(row.unused + row.shared + row.language - Math.log(7))).toBeLessThan(1e-12);
         expect(Math.abs(row.family + row.withinFamily - row.language)).toBeLessThan(1e-12);
@@ -68,7 +71,7 @@ it('flow margins are the gate loads of both layers', () => {
     fc.property(anyTrace, fc.constantFrom(...averagings), (options, averaging) => {
       const trace = small(options);
       const rows = flow(trace, { averaging }).objects() as FlowRow[];
-      const gate = usage(slotsTable(trace), trace.header, { view: 'gate', averaging });
+      const gate = usageOf(trace, { view: 'gate', averaging });
       for (const code of ['zh', 'en', 'ha']) {
         const mine = rows.filter(row => row.group === code);
         for (let e = 0; e < 7; e++) {
@@ -85,7 +88,7 @@ it('flow margins are the gate loads of both layers', () => {
 it('renaming experts leaves entropies and the budget unchanged; doubling every document changes nothing', () => {
   const trace = small({ seed: 'swap', documents: 2, k: 2 });
   const numbers = (t: Trace) => {
-    const table = usage(slotsTable(t), t.header, { view: 'selection', averaging: 'documents' });
+    const table = usageOf(t, { view: 'selection', averaging: 'documents' });
     const budgets = information(table, t.header).objects() as Budget[];
     const h = entropy(table, t.header).array('entropy') as ArrayLike<number | null>;
     return [
@@ -114,10 +117,13 @@ it('renaming experts leaves entropies and the budget unchanged; doubling every d
 
 it('the null is near the observed information without language routing and far below it with', () => {
   const observed = (trace: Trace) => {
-    const table = usage(slotsTable(trace), trace.header, { view: 'selection', averaging: 'documents' });
+    const table = usageOf(trace, { view: 'selection', averaging: 'documents' });
     return (information(table, trace.header).objects() as Budget[]).map(row => row.language);
   };
-  const draw = (trace: Trace) => languageNull(slotsTable(trace), trace.header, seedrandom('null'), 60);
+  const draw = (trace: Trace) => {
+    const options = { view: 'selection', permutations: 60, draws: 1, seed: 'null' } as const;
+    return resample(documentCountsOf(trace), trace.header, [informationStatistic], options).get('information')!;
+  };
   const iid = syntheticTrace({ documents: 4, tokens: 12, steps: [5], pull: 0 });
   const random = seedrandom('iid');
   const { expert } = iid.columns;
@@ -126,16 +132,17 @@ it('the null is near the observed information without language routing and far b
     expert[i + 1] = (expert[i] + 1 + Math.floor(random() * 6)) % 7;
   }
   const pulled = syntheticTrace({ documents: 4, tokens: 12, steps: [0, 1], pull: 4 });
-  for (const [i, { mean, p }] of draw(iid).entries()) {
-    expect(observed(iid)[i] / mean).toBeGreaterThan(0.85);
-    expect(observed(iid)[i] / mean).toBeLessThan(1.15);
+  for (const [i, { nullMean, p }] of draw(iid).entries()) {
+    expect(observed(iid)[i] / nullMean!).toBeGreaterThan(0.85);
+    expect(observed(iid)[i] / nullMean!).toBeLessThan(1.15);
     expect(p).toBeGreaterThan(0.01);
   }
-  for (const [i, { mean, p, draws }] of draw(pulled).entries()) {
-    expect(mean).toBeLessThan(0.5 * observed(pulled)[i]);
-    expect(p).toBeCloseTo(1 / (1 + draws), 12);
+  for (const [i, { nullMean, p }] of draw(pulled).entries()) {
+    expect(nullMean!).toBeLessThan(0.5 * observed(pulled)[i]);
+    expect(p).toBeCloseTo(1 / 61, 12);
   }
-  expect(languageNull(slotsTable(small({ seed: 'one', documents: 1, k: 2 })), pulled.header, random, 5)).toEqual([]);
+  for (const { nullMean, p } of draw(small({ seed: 'one', documents: 1, k: 2 })))
+    expect([nullMean, p]).toEqual([null, null]);
 });
 
 it('the trajectory rises from chance when the pull grows, and loads sum to 1', () => {

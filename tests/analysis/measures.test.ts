@@ -7,9 +7,10 @@ import { budgetOf, information, mutualInformation } from '../../analysis/informa
 import { massNodes, nodes } from '../../analysis/nodes.ts';
 import { obedience, purity } from '../../analysis/obedience.ts';
 import { pool } from '../../analysis/pool.ts';
-import { countsTable, slotsTable } from '../../analysis/table.ts';
-import { type Averaging, shareRows, usage, usageOfCounts } from '../../analysis/usage.ts';
+import { countsTable } from '../../analysis/table.ts';
+import { type Averaging, shareRows, usageOfCounts } from '../../analysis/usage.ts';
 import { tinyTrace } from '../helpers/tiny-trace.ts';
+import { usageOf } from '../helpers/usage-of.ts';
 
 const all = { dropFirst: false };
 const close = (values: ArrayLike<number> | null | undefined, expected: number[], digits = 6) => {
@@ -38,7 +39,7 @@ describe('usage (M1)', () => {
     3,
   );
   const row = (view: View, averaging: Averaging, column: 'share' | 'tokenShare' = 'share') =>
-    shareRows(usage(slotsTable(trace, all), trace.header, { view, averaging }), 3, column).get('en');
+    shareRows(usageOf(trace, { view, averaging }, all), 3, column).get('en');
 
   it('selection, tokens pooled: counts 3, 2, 1 of 6', () => {
     close(row('selection', 'tokens'), [1 / 2, 1 / 3, 1 / 6]);
@@ -59,13 +60,13 @@ describe('usage (M1)', () => {
     }
   });
   it('leaves out the first token of each document by default, and documents that have no other', () => {
-    const table = usage(slotsTable(trace), trace.header, { view: 'selection', averaging: 'documents' });
+    const table = usageOf(trace, { view: 'selection', averaging: 'documents' });
     close(shareRows(table, 3).get('en'), [0.5, 0, 0.5]);
   });
   it('is null, not zero, for a language without a counted token', () => {
     const { header } = trace;
     const more = { ...header, languages: [...header.languages, { ...header.languages[0], code: 'xx' }] };
-    const table = usage(slotsTable({ ...trace, header: more }, all), more, { view: 'gate', averaging: 'documents' });
+    const table = usageOf({ ...trace, header: more }, { view: 'gate', averaging: 'documents' }, all);
     expect(shareRows(table, 3).get('xx')).toBeNull();
     expect(entropy(table, more).objects()[1]).toMatchObject({ group: 'xx', entropy: null, effective: null });
     close(shareRows(pool(table, more, 'all'), 3).get('all'), [...shareRows(table, 3).get('en')!]);
@@ -96,7 +97,7 @@ describe('entropy (M2)', () => {
       [0, 1].map(i => ({ language: 'en', document: `${i}/en`, layers })),
       4,
     );
-    const table = usage(slotsTable(trace, all), trace.header, { view: 'selection', averaging: 'documents' });
+    const table = usageOf(trace, { view: 'selection', averaging: 'documents' }, all);
     const [row] = entropy(table, trace.header).objects() as Record<string, number>[];
     expect(row.entropy).toBeCloseTo(Math.LN2, 12);
     expect(row.normalised).toBeCloseTo(0.5, 12);
@@ -148,7 +149,7 @@ describe('routing budget (M5)', () => {
       [0, 1].map(d => ({ language, document: `${d}/${language}`, layers: [[[l, 1]]] as [number, number][][] })),
     );
     const trace = tinyTrace(tokens, 4);
-    const table = usage(slotsTable(trace, all), trace.header, { view: 'selection', averaging: 'documents' });
+    const table = usageOf(trace, { view: 'selection', averaging: 'documents' }, all);
     const [row] = information(table, trace.header).objects() as Record<string, number>[];
     expect(row).toMatchObject({ layer: 3, languages: 2, families: 2 });
     expect(row.language).toBeCloseTo(Math.LN2, 12);
@@ -181,7 +182,7 @@ describe('flow (M13)', () => {
     const m = matrix(flow(trace, all).objects() as FlowRow[]);
     close(m[0], [0.45, 0.225]);
     close(m[1], [0.2, 0.125]);
-    const gate = usage(slotsTable(trace, all), trace.header, { view: 'gate', averaging: 'documents' });
+    const gate = usageOf(trace, { view: 'gate', averaging: 'documents' }, all);
     close(shareRows(gate, 2).get('en'), [0.675, 0.325]);
     close(shareRows(gate, 3).get('en'), [0.65, 0.35]);
   });
@@ -235,7 +236,7 @@ describe('obedience (A1)', () => {
       },
     ];
     const trace = tinyTrace(tokens, 4);
-    const of = (view: View) => usage(slotsTable(trace, all), trace.header, { view, averaging: 'documents' });
+    const of = (view: View) => usageOf(trace, { view, averaging: 'documents' }, all);
     const [en, fi] = obedience(of('selection'), of('gate'), trace.header).objects() as Record<string, number>[];
     expect(en).toMatchObject({ group: 'en', expert: 0, chosen: 0.5, uniform: 0.5, popular: 0.75 });
     expect(en.mass).toBeCloseTo(0.375, 6);

@@ -11,10 +11,9 @@ import { amount, inkOn, luminance, mix, REST, rankColour } from '../../analysis/
 import { toPng } from '../../analysis/figures/png.ts';
 import { apart, percent, wrap } from '../../analysis/figures/svg.ts';
 import { flow } from '../../analysis/flow.ts';
-import { slotsTable } from '../../analysis/table.ts';
-import { usage } from '../../analysis/usage.ts';
 import { writeTrace } from '../../src/trace/write.ts';
 import { syntheticTrace } from '../helpers/languages-fixture.ts';
+import { usageOf } from '../helpers/usage-of.ts';
 
 const trace = syntheticTrace();
 const { figures, sentences, metrics } = await study(trace);
@@ -28,8 +27,7 @@ describe('committed pictures', () => {
   }
   it('flow through six layers, barycentre order', async () => {
     const { header, ...rest } = syntheticTrace({ documents: 2, tokens: 8, moeLayers: [0, 3, 6, 12, 18, 23] });
-    const slots = slotsTable({ header, ...rest });
-    const gate = usage(slots, header, { view: 'gate', averaging: 'documents' });
+    const gate = usageOf({ header, ...rest }, { view: 'gate', averaging: 'documents' });
     const source = { header, step: 400, tokens: 672, documents: 96 };
     const picture = flowPicture(gate, flow({ header, ...rest }), source, {
       averaging: 'documents',
