@@ -33,7 +33,9 @@ export function provenance({ header, step, tokens, documents }: Provenance, view
     averaging === 'documents' ? 'documents, then languages count equally' : 'tokens pooled, languages count equally';
   const routing = ROUTING_WORDS[header.routing].replace('top-k', `top-${header.expertsPerToken}`);
   const at = step === null ? '' : `, step ${step}`;
-  return `View: ${VIEW_WORDS[view]}; ${weight}. Model ${header.model}, run ${header.run}${at}; ${routing}. ${counted}.`;
+  const fresh = header.untrainedRouter === undefined ? '' : `, routers drawn anew (seed ${header.untrainedRouter})`;
+  const shares = header.gates === 'absent' && view === 'gate' ? ' Gates were not recorded: shares are equal.' : '';
+  return `View: ${VIEW_WORDS[view]}; ${weight}. Model ${header.model}, run ${header.run}${at}; ${routing}${fresh}. ${counted}.${shares}`;
 }
 
 /** Footnote on zero-text languages: no running text in training, at most words such as names of days. Empty when none. */
