@@ -2,6 +2,7 @@
 // any part of the plan finished. Writes ROOT/results.json, ROOT/table.md and ROOT/profiles-PART.svg with its CSV.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { correlationOf } from '../../analysis/correlation.ts';
 import { acceptance, type RunSummary } from './acceptance.ts';
 import { drawProfiles, type Panel } from './figure.ts';
 import { type MeasuredStep, readMeasured } from './measure.ts';
@@ -54,15 +55,14 @@ export function collect(jobs: Job[], root: string, say: (line: string) => void):
   const markdown = tables.join('\n\n');
   writeFileSync(join(root, 'table.md'), `${markdown}\n`);
   writeFileSync(join(root, 'results.json'), `${JSON.stringify(runs, null, 1)}\n`);
-  for (const part of parts) {
-    const panels = panelsOf(runs.filter(run => run.part === part && run.layers.length > 2));
-    if (panels.length === 0) continue;
-    const k = runs.find(run => run.part === part)!.k;
-    const figure = drawProfiles(panels, {
-      name: `profiles-${part}`,
-      title: `Where languages go, by layer (${part})`,
-      k,
-    });
+  const deep = runs.filter(run => run.layers.length > 2);
+  for (const [name, of] of [
+    ...parts.map(part => [part, deep.filter(run => run.part === part)] as const),
+    ['all', deep] as const,
+  ]) {
+    if (of.length === 0) continue;
+    const title = `Where languages go, by layer (${name})`;
+    const figure = drawProfiles(panelsOf(of), { name: `profiles-${name}`, title, k: of[0].k });
     writeFileSync(join(root, `${figure.name}.svg`), figure.svg);
     writeFileSync(join(root, `${figure.name}.csv`), figure.csv);
   }
@@ -70,8 +70,9 @@ export function collect(jobs: Job[], root: string, say: (line: string) => void):
 }
 
 function panelsOf(runs: Collected[]): Panel[] {
-  return [...new Set(runs.map(({ run }) => run))].map(name => {
-    const of = runs.filter(({ run }) => run === name);
+  const nameOf = ({ part, run }: Collected) => `${part}/${run}`;
+  return [...new Set(runs.map(nameOf))].map(name => {
+    const of = runs.filter(run => nameOf(run) === name);
     const both = (key: keyof LayerProfile) => ({
       untrained: of.map(({ untrained }) => untrained.map(layer => layer[key])),
       trained: of.map(({ trained }) => trained.map(layer => layer[key])),
@@ -256,8 +257,17 @@ const GEOMETRY_HEADER = [
   'shared mean of the router’s input, share of energy',
   'language means, share of the rest',
   'language probe',
+  'effective experts against shared mean, rank correlation',
 ];
 function geometryRow(name: string, runs: Collected[]): string[] {
   const of = (key: keyof Collected['geometry']) => two(meanProfile(runs.map(({ geometry }) => geometry[key])));
-  return [name, String(runs.length), of('sharedMean'), of('language'), of('probe')];
+  return [name, String(runs.length), of('sharedMean'), of('language'), of('probe'), follows(runs)];
+}
+
+/** Rank correlation, over layers and seeds, of pooled effective experts with the shared mean; – for runs without depth. */
+function follows(runs: Collected[]): string {
+  if (runs[0].layers.length < 3) return '–';
+  const effective = runs.flatMap(({ trained }) => trained.map(layer => layer.pooledEffective));
+  const shared = runs.flatMap(({ geometry, layers }) => layers.map(layer => geometry.sharedMean[layer]));
+  return signed(correlationOf(effective, shared, 'spearman'), 2);
 }

@@ -30,7 +30,7 @@ export function drawProfiles(
   const rows = Math.ceil(panels.length / columns);
   const across = Math.min(columns, panels.length);
   const blockHeight = 2 * HEIGHT + 118;
-  const width = LEFT + across * (WIDTH + GAP) + 10;
+  const width = Math.max(640, LEFT + across * (WIDTH + GAP) + 10); // room for the legend
   const root = canvas(
     width,
     TOP + rows * blockHeight + 8,
