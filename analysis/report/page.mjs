@@ -22,7 +22,22 @@
     }
     return chosen.family !== '' && differs(mark, 'family');
   };
+  /** Tokens of a strip take the colour of their expert in the chosen layer. */
+  const paintTokens = () => {
+    for (const strip of document.querySelectorAll('[data-layers][data-marks]')) {
+      const at = strip.dataset.layers.split(',').indexOf(chosen.layer);
+      const bands = strip.dataset.marks.split(',');
+      const colours = strip.dataset.colours.split(',');
+      for (const token of strip.querySelectorAll('[data-bands]')) {
+        const ground = token.querySelector('rect');
+        ground.dataset.fill ??= ground.getAttribute('fill');
+        const colour = colours[bands.indexOf(token.dataset.bands[at])];
+        ground.setAttribute('fill', at < 0 || colour === undefined ? ground.dataset.fill : colour);
+      }
+    }
+  };
   const show = () => {
+    paintTokens();
     for (const mark of marks) mark.classList.toggle('dim', dimmed(mark));
     for (const button of document.querySelectorAll('.controls button[data-pick]')) {
       button.setAttribute('aria-pressed', String(button.dataset.pick === chosen.family));
@@ -60,8 +75,20 @@
     });
   }
 
+  /** Rows of many cells are drawn as a few paths: which cell is under the pointer follows from its place. */
+  const cellUnder = (mark, x) => {
+    const panel = mark.closest('[data-experts]');
+    if (panel === null || mark.dataset.values === undefined) return '';
+    const box = mark.ownerSVGElement.getBoundingClientRect();
+    const at = ((x - box.left) * mark.ownerSVGElement.viewBox.baseVal.width) / box.width;
+    const column = Math.floor((at - Number(panel.dataset.x)) / Number(panel.dataset.pitch));
+    const expert = panel.dataset.experts.split(',')[column];
+    if (expert === undefined) return '';
+    const value = Number(mark.dataset.values.split(',')[column]) / 1000;
+    return `expert ${expert}: ${value.toFixed(3)}\n`;
+  };
   const tell = (mark, x, y) => {
-    tip.textContent = mark.dataset.tip;
+    tip.textContent = cellUnder(mark, x) + mark.dataset.tip;
     tip.hidden = false;
     const { width, height } = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - width - 4))}px`;

@@ -111,10 +111,13 @@ ${chips.join('\n')}
 function sectionHtml({ title, words, figures }: Section): string {
   const cards = figures.map(
     ({ name, title: alternative, svg }) =>
-      `<figure id="${name}" tabindex="0" aria-label="${escapeHtml(alternative)}. Arrow keys move through its marks.">\n${oneLine(svg)}</figure>`,
+      `<figure id="${name}" tabindex="0" style="--least:${leastWidth(svg)}px" aria-label="${escapeHtml(alternative)}. Arrow keys move through its marks.">\n${oneLine(svg)}</figure>`,
   );
   return `<section>\n<h2>${escapeHtml(title)}</h2>\n<p>${escapeHtml(words)}</p>\n${cards.join('\n')}\n</section>`;
 }
+
+/** Below this width a sheet scrolls instead of shrinking. */
+const leastWidth = (svg: string): number => Math.round(0.8 * Number(/ width="(\d+)"/.exec(svg)?.[1] ?? 800));
 
 /** Line breaks between marks serve reviews of the SVG files; here they would only be bytes. */
 const oneLine = (svg: string): string => svg.replaceAll('>\n<', '><');

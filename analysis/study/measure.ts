@@ -23,6 +23,7 @@ import { readCounts } from '../read/counts.ts';
 import { documentCountsOf, readDocumentCounts } from '../read/document-counts.ts';
 import { rowCount } from '../read/parquet.ts';
 import { blocksOf, streamBlocks } from '../read/stream.ts';
+import { readVocabulary } from '../read/vocabulary.ts';
 import { distributions, estimates, type Resampling } from '../resample.ts';
 import { languageRows } from '../rows.ts';
 import { liftStatistic } from '../specificity.ts';
@@ -78,6 +79,8 @@ export interface Measured {
   /** [L · n] distance of two halves of a language's own texts. */
   baseline: Float64Array;
   familyMaps: FamilyMaps | null;
+  /** Text by token id, as far as the trace tells. */
+  vocabulary: Map<number, string>;
   /** Only counts per language were traced: no documents, no intervals. */
   pooled: boolean;
   /** Null for a trace without slots. */
@@ -100,6 +103,7 @@ interface Input {
   history: CountRow[];
   blocks: AsyncIterable<DocumentBlock> | Iterable<DocumentBlock> | null;
   untrained: { header: TraceHeader; counts: DocumentCounts } | null;
+  vocabulary: Map<number, string>;
 }
 
 /** Reads and computes. Throws UserError on a trace that contradicts itself. */
@@ -111,7 +115,8 @@ export async function measure(directory: string, options: MeasureOptions = {}): 
   const untrained = existsSync(join(control, 'trace.json')) ? await readDocumentCounts(control, { dropFirst }) : null;
   const hasSlots = rowCount(join(directory, 'trace.parquet')) > 0;
   const blocks = hasSlots ? streamBlocks(directory, { dropFirst, against: counts }) : null;
-  return measured({ header, counts, history, blocks, untrained }, options);
+  const vocabulary = readVocabulary(directory);
+  return measured({ header, counts, history, blocks, untrained, vocabulary }, options);
 }
 
 /** The same of a trace in memory. */
@@ -119,7 +124,17 @@ export function measureInMemory(trace: Trace, options: MeasureOptions = {}): Pro
   const { dropFirst = true } = options;
   const counts = documentCountsOf(trace, { dropFirst });
   const blocks = trace.columns.slot.length > 0 ? blocksOf(trace, { dropFirst }) : null;
-  return measured({ header: trace.header, counts, history: trace.counts, blocks, untrained: null }, options);
+  return measured(
+    {
+      header: trace.header,
+      counts,
+      history: trace.counts,
+      blocks,
+      untrained: null,
+      vocabulary: trace.vocabulary ?? new Map(),
+    },
+    options,
+  );
 }
 
 async function measured(input: Input, options: MeasureOptions): Promise<Measured> {
@@ -154,6 +169,7 @@ async function measured(input: Input, options: MeasureOptions): Promise<Measured
     untrained: untrained && languageRows(untrained, 'selection', 'documents', header),
     lexical: lexicalTable,
     familyMaps: options.familyMaps ?? null,
+    vocabulary: input.vocabulary,
     baseline: sameLanguageDistance(counts, header, { view: 'selection', seed }),
   };
 }

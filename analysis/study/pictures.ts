@@ -1,5 +1,6 @@
 // Which figures an analysis draws, in the order and under the headings of the report. A figure that the trace cannot fill is left out.
 
+import { documentTokens } from '../document-tokens.ts';
 import { budget } from '../figures/budget.ts';
 import { type Provenance, pickLayers } from '../figures/caption.ts';
 import { coactivationPicture } from '../figures/coactivation.ts';
@@ -13,6 +14,7 @@ import { specialists } from '../figures/specialists.ts';
 import { spread } from '../figures/spread.ts';
 import { strip } from '../figures/strip.ts';
 import type { Figure } from '../figures/svg.ts';
+import { tokenStrip } from '../figures/tokens.ts';
 import { training } from '../figures/training.ts';
 import { flowTable, neighbours } from '../flow.ts';
 import type { Section } from '../report/report.ts';
@@ -22,7 +24,7 @@ import { MOST_FLOW_LAYERS } from './token-sums.ts';
 
 export interface PictureOptions {
   /** Order of the experts in the flow picture; see figures/flow.ts. */
-  order?: 'barycentre' | 'fixed';
+  order?: 'barycentre' | 'entropic' | 'fixed';
 }
 
 /** Sections of the report with their figures. */
@@ -75,6 +77,7 @@ export function sectionsOf(measured: Measured, tables: Tables, options: PictureO
           : []),
       ],
     },
+    ...examples(measured, tables, source),
     {
       title: 'How far languages are apart',
       words: 'Distance of each language’s choice of experts from that of the pivot, layer by layer.',
@@ -104,3 +107,30 @@ export function sourceOf({ header, step, tokens, counts, pooled }: Measured): Pr
 }
 
 export const figuresOf = (sections: Section[]): Figure[] => sections.flatMap(({ figures }) => figures);
+
+/** Languages with a token strip: the pivot, and the largest languages of other families. */
+const STRIPS = 3;
+
+/** The beginning of one document in a few languages, coloured by expert. */
+function examples(
+  { header, sums, pivot, tokens, vocabulary }: Measured,
+  tables: Tables,
+  source: Provenance,
+): Section[] {
+  if (!sums) return [];
+  const byFamily = new Map([[header.languages[pivot].family, pivot]]);
+  for (const [l, { family }] of header.languages.entries()) {
+    if (!byFamily.has(family) && tokens[l] > 0) byFamily.set(family, l);
+  }
+  const figures = [...byFamily.values()].slice(0, STRIPS).flatMap(l => {
+    const block = sums.examples.get(l);
+    if (!block) return [];
+    const words = { language: header.languages[l], document: header.documents[block.document].id };
+    const figure = tokenStrip(documentTokens(block, header, vocabulary), tables.universality, source, words);
+    return [{ ...figure, name: `tokens-${header.languages[l].code}` }];
+  });
+  const title = 'Token by token';
+  const words =
+    'Beginnings of documents, each token in the colours of the experts it chose first; pick a layer above to paint the tokens by it.';
+  return [{ title, words, figures }];
+}

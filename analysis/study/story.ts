@@ -127,7 +127,7 @@ export function headlineOf({ counts, spread }: Measured): string {
 }
 
 /** What the verdict rests on, below it. */
-export function explanationOf({ header, counts, spread, resampled, untrained }: Measured): string {
+export function explanationOf({ header, counts, spread, controls, resampled, untrained }: Measured): string {
   if (counts.document.length === 0) return '';
   const L = header.moeLayers.length;
   const numbers = capital(spreadNumbers(spread));
@@ -138,7 +138,8 @@ export function explanationOf({ header, counts, spread, resampled, untrained }: 
   const control = untrained
     ? 'The same texts through routers drawn at random are shown beside the trained one, since hidden states alone already tell scripts apart. '
     : '';
-  return `${numbers === '' ? '' : `${numbers}. `}${bands}${control}Intervals are over texts (${resampled}), not over training runs: another seed of the same model may differ by more.`;
+  const attribution = attributionSentence(spread, controls);
+  return `${numbers === '' ? '' : `${numbers}. `}${attribution === '' ? '' : `${attribution} `}${bands}${control}Intervals are over texts (${resampled}), not over training runs: another seed of the same model may differ by more.`;
 }
 
 /** One line per language, with what its results have to be read beside. */

@@ -4,6 +4,7 @@ import type { TraceHeader } from '../../routing/trace.ts';
 import type { DocumentBlock } from '../block.ts';
 import { type CoactivationSums, coactivationCollector } from '../coactivation.ts';
 import { collect } from '../collect.ts';
+import { exampleCollector } from '../example-documents.ts';
 import { type TokenUse, tokenUse } from '../fertility.ts';
 import { pickLayers } from '../figures/caption.ts';
 import { type FlowSums, flowCollector, neighbours } from '../flow.ts';
@@ -16,6 +17,8 @@ export interface TokenSums {
   locality: LocalitySums;
   use: TokenUse;
   log: TokenLog;
+  /** One document of each language to look at. */
+  examples: Map<number, DocumentBlock>;
 }
 
 /** Layers in the flow picture at most; flows between drawn layers are counted, never multiplied. */
@@ -31,6 +34,7 @@ export function tokenSums(
     locality: localityCollector(header),
     use: tokenUse(header),
     log: tokenLog(header),
+    examples: exampleCollector(header),
   });
 }
 

@@ -213,8 +213,8 @@ it('analyze writes pictures, tables, metrics.json and a page that needs nothing 
   const written = analysis.files.map(file => basename(file));
   const names = figures.map(({ name }) => name);
   expect(names).toEqual([
-    ...['budget', 'flow', 'heatmap-selection', 'paths', 'specialists', 'coactivation', 'strip', 'divergence'],
-    ...['distance', 'ridges', 'routing-over-training'],
+    ...['budget', 'flow', 'heatmap-selection', 'paths', 'specialists', 'coactivation'],
+    ...['tokens-en', 'tokens-zh', 'tokens-ko', 'strip', 'divergence', 'distance', 'ridges', 'routing-over-training'],
   ]);
   expect(written.slice(0, 2 * names.length)).toEqual([...names.map(n => `${n}.svg`), ...names.map(n => `${n}.csv`)]);
   expect(written).toEqual([...new Set(written)]);

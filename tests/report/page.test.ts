@@ -22,6 +22,15 @@ function input(): ReportInput {
       tag(mark, { language: code, family, layer, tip: `${code} in layer ${layer}: 40 %` });
     }
   }
+  const panel = root.append('g').attr('data-x', 300).attr('data-pitch', 20).attr('data-experts', '2,0,1');
+  const row = panel.append('g').attr('data-tip', 'bb').attr('data-values', ',250,1750');
+  rect(row, 300, 20, 60, 16, '#ffffff');
+  const strip = root
+    .append('g')
+    .attr('data-layers', '2,3')
+    .attr('data-marks', '0,S')
+    .attr('data-colours', '#111111,#222222');
+  rect(strip.append('g').attr('data-bands', 'S0').attr('id', 'token'), 300, 60, 20, 20, '#eeeeee');
   const line = (code: string): LanguageLine => ({
     code,
     name: code === 'cc' ? '</script><script>alert(1)</script>' : code,
@@ -130,6 +139,24 @@ describe.runIf(browserHere !== undefined)('in a browser', () => {
     expect(await dimmed()).toEqual([]);
   });
 
+  test('a cell of a row says its expert and value', async () => {
+    const box = await (await page.$('[data-values]'))!.boundingBox();
+    await page.mouse.move(box!.x + box!.width / 2, box!.y + 4);
+    expect(await tip()).toBe('expert 0: 0.250\nbb');
+    await page.mouse.move(box!.x + box!.width * 0.9, box!.y + 4);
+    expect(await tip()).toBe('expert 1: 1.750\nbb');
+  });
+
+  test('tokens take the colour of their expert in the chosen layer, and give it back', async () => {
+    const fill = () => page.$eval('#token rect', mark => mark.getAttribute('fill'));
+    await page.select('#layer', '2');
+    expect(await fill()).toBe('#222222');
+    await page.select('#layer', '3');
+    expect(await fill()).toBe('#111111');
+    await page.keyboard.press('Escape');
+    expect(await fill()).toBe('#eeeeee');
+  });
+
   test('all of it can be reached and used by keyboard', async () => {
     await page.reload();
     const reached: unknown[] = [];
@@ -145,6 +172,8 @@ describe.runIf(browserHere !== undefined)('in a browser', () => {
     expect(await tip()).toBe('bb in layer 2: 40 %');
     expect(await page.$eval('#said', element => element.textContent)).toBe('bb in layer 2: 40 %');
     await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowLeft');
+    expect(await tip()).toBe('bb');
     await page.keyboard.press('ArrowLeft');
     expect(await tip()).toBe('cc in layer 3: 40 %');
     await page.keyboard.press('Escape');
