@@ -141,7 +141,7 @@ const PAIRS: {
 
 function lossDifference(a: RunSummary[], b: RunSummary[], holds: (value: number) => boolean): ReturnType<Find> {
   const { mean, error } = overSeeds(a.map(({ free }, i) => free - b[i].free));
-  return { found: `${signed(mean)} ± ${error.toFixed(3)}`, holds: holds(mean) };
+  return { found: signed(mean) + (a.length > 1 ? ` ± ${error.toFixed(3)}` : ''), holds: holds(mean) };
 }
 
 /** Every check that there are runs for; pairs on the seeds that both have. */

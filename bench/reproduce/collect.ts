@@ -246,7 +246,7 @@ function lossRow(name: string, runs: Collected[], dense: Collected[]): string[] 
     free.mean.toFixed(3),
     given?.mean.toFixed(3) ?? '–',
     given === null ? '–' : signed(free.mean - given.mean),
-    difference === null ? '–' : `${signed(difference.mean)} ± ${difference.error.toFixed(3)}`,
+    difference === null ? '–' : signed(difference.mean) + (difference.n > 1 ? ` ± ${difference.error.toFixed(3)}` : ''),
     `${Math.min(...minutes).toFixed(1)}–${Math.max(...minutes).toFixed(1)}`,
   ];
 }
