@@ -90,11 +90,13 @@ describe('plan', () => {
     expect(offset.seeds.filter(seed => [...explore.seeds, ...confirm.seeds].includes(seed))).toEqual([]);
   });
   test('every job of it is a configuration that loads, and differs from its part’s other recipes', () => {
-    const configs = jobsOf(readPlan('bench/reproduce/plan.yaml')).map(({ part, run, config, preset, set, from }) => {
-      const presets = preset === null ? [] : [preset];
-      const resolved = loadConfig(config, { presets, overrides: Object.entries(set) }).config;
-      return [`${part}/${run}`, `${from?.replace(/-s\d+$/, '')} ${JSON.stringify(resolved)}`];
-    });
+    const configs = jobsOf(readPlan('bench/reproduce/plan.yaml')).map(
+      ({ part, run, config, preset, set, from }): [string, string] => {
+        const presets = preset === null ? [] : [preset];
+        const resolved = loadConfig(config, { presets, overrides: Object.entries(set) }).config;
+        return [`${part}/${run}`, `${from?.replace(/-s\d+$/, '')} ${JSON.stringify(resolved)}`];
+      },
+    );
     const recipes = new Map(configs);
     for (const part of new Set([...recipes.keys()].map(name => name.split('/')[0]))) {
       const own = [...recipes].filter(([name]) => name.startsWith(`${part}/`)).map(([, config]) => config);
