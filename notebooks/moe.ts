@@ -49,17 +49,32 @@ export function csv(path: string): Record<string, Anything>[] {
   });
 }
 
-/** Shows an SVG, given as text or as a path from the root, written short so that notebooks stay small. */
+/** Shows an SVG, given as text or as a path from the root, written short so that notebooks stay small. As an image, since
+ *  pages made of notebooks take SVG marks out. */
 export function picture(svg: string): void {
   const source = svg.startsWith('<') ? svg : text(svg);
   const decimal = (value: string) => value.replace(/(\d\.\d)\d+/g, '$1');
   const marks = source.replace(HOVER, '').replace(/="([^"']*)"/g, (_, value) => `='${decimal(value)}'`);
-  display.svg(marks.replace(/>\s+</g, '><').replace(UNSEEN, ''));
+  const short = withClasses(marks.replace(/>\s+</g, '><').replace(UNSEEN, ''));
+  const url = short.replace(/[%#&<>"]/g, character => `%${character.charCodeAt(0).toString(16)}`);
+  display.html(`<img alt="${/<title>([^<"]*)/.exec(source)?.[1] ?? ''}" src="data:image/svg+xml,${url}"/>`);
 }
-const HOVER = / data-[a-z-]+="[^"]*"| pointer-events="none"/g;
+const HOVER = / data-[a-z-]+="[^"]*"| pointer-events="none"|<desc>[^<]*<\/desc>/g;
 /** White cells with their 0 (not the background, which starts at x 0), white outlines, black where text is dark anyway. */
 const UNSEEN =
   /<rect x='[1-9][^>]*fill='#ffffff'\/>(<text [^>]*>0<\/text>)?|<rect [^>]*fill='none' stroke='#FFFFFF'[^>]*\/>| fill='#000000'/g;
+
+/** Looks that many marks share, said once. */
+function withClasses(svg: string): string {
+  const looks: string[] = [];
+  const marks = svg.replace(/( (fill|fill-opacity|text-anchor)='[^']*')+(?=[ />])/g, (look, ...rest) => {
+    if (rest.at(-2) < svg.indexOf('>')) return look;
+    if (!looks.includes(look)) looks.push(look);
+    return ` class='c${looks.indexOf(look)}'`;
+  });
+  const rules = looks.map((look, i) => `.c${i}{${look.trim().replace(/='([^']*)' ?/g, ':$1;')}}`);
+  return marks.replace('>', `><style>${rules.join('')}</style>`);
+}
 
 /** Shows rows as a table, numbers with so many decimals. Whole numbers stay whole. */
 export function table(rows: Record<string, unknown>[], decimals = 3): void {

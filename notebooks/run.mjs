@@ -97,11 +97,17 @@ function execute(names, out) {
   }
 }
 
-/** Leaves out what changes without meaning, such as the version of the kernel: only outputs make a diff. */
+/** Leaves out what changes without meaning, such as the version of the kernel, and numbers the cells, all of which have run:
+ *  tslab does not. */
 function tidy(path) {
   const notebook = JSON.parse(readFileSync(path, 'utf8'));
   const complaint = notebook.cells.flatMap(cell => cell.outputs ?? []).find(({ name }) => name === 'stderr');
   if (complaint) stop(`${path} stopped with an error:\n${[complaint.text].flat().join('').trim()}`);
+  notebook.cells
+    .filter(cell => cell.cell_type === 'code')
+    .forEach((cell, i) => {
+      cell.execution_count = i + 1;
+    });
   notebook.metadata = { kernelspec: notebook.metadata.kernelspec, language_info: { name: 'typescript' } };
   writeFileSync(path, `${JSON.stringify(notebook, null, 1)}\n`);
 }

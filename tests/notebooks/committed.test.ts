@@ -35,7 +35,12 @@ it('what is wrong with a notebook is found', () => {
     metadata: { kernelspec: { name: 'tslab' } },
     cells: [
       { cell_type: 'markdown', source: 'One.' },
-      { cell_type: 'code', source: ['a;\n', 'b;'], execution_count: 1, outputs: [] },
+      {
+        cell_type: 'code',
+        source: ['a;\n', 'b;'],
+        execution_count: 1,
+        outputs: [{ output_type: 'stream', name: 'stdout' }],
+      },
     ],
   };
   expect(problemsOf(good)).toEqual([]);
@@ -50,8 +55,8 @@ it('what is wrong with a notebook is found', () => {
     'a path of one machine: /root/x',
   ]);
   expect(problemsOf({ ...good, cells: [...good.cells].reverse() })).toEqual(['no words before: a;\nb;']);
-  const unrun = { ...good.cells[1], execution_count: null };
-  expect(problemsOf({ ...good, cells: [good.cells[0], unrun] })).toHaveLength(1);
+  const unrun = { ...good.cells[1], execution_count: null, outputs: [] };
+  expect(problemsOf({ ...good, cells: [good.cells[0], unrun] })).toHaveLength(2);
 });
 
 describe('node notebooks/run.mjs', () => {

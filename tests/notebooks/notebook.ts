@@ -45,6 +45,7 @@ export function problemsOf({ nbformat, metadata, cells }: Notebook): string[] {
     if (outputs.some(({ output_type }) => output_type === 'error')) problems.push(`${where}: an error`);
     if (outputs.some(({ name }) => name === 'stderr')) problems.push(`${where}: complained`);
   });
+  if (!code.at(-1)?.outputs?.length) problems.push('the last cell shows nothing');
   cells.forEach(({ cell_type, source }, i) => {
     const explained = cell_type === 'markdown' || cells[i - 1]?.cell_type === 'markdown';
     if (!explained) problems.push(`no words before: ${joined(source).slice(0, 40)}`);

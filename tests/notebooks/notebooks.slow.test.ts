@@ -23,7 +23,7 @@ const KEY_NUMBERS: Record<string, RegExp[]> = {
     /Cannot tell whether routing spreads out by language in the end: only the end of the model routes/,
     /largest difference \d\.\de-1\d; the three parts add up to 1\.945910 = log 7/,
     /layer 5: \d+ % of tokens use their own family's expert \(chance 29 %\)/,
-    /<svg/,
+    /data:image\/svg\+xml/,
   ],
   '04-dispatch-kernel': [
     /our rows = planDispatch = filtered: true/,
