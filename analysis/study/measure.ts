@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { ColumnTable } from 'arquero';
 import seedrandom from 'seedrandom';
 import type { CountRow, Trace, TraceHeader } from '../../routing/trace.ts';
+import { UserError } from '../../src/errors.ts';
 import { activationStatistic, anyActivationStatistic } from '../activation.ts';
 import type { DocumentBlock } from '../block.ts';
 import { collapseStatistic } from '../collapse.ts';
@@ -236,14 +237,19 @@ function tokensOf({ language, tokens }: DocumentCounts, header: TraceHeader): Fl
   return sums;
 }
 
-function pivotOf({ languages }: TraceHeader, tokens: Float64Array, wanted = 'en'): number {
-  const named = languages.findIndex(({ code }, l) => code === wanted && tokens[l] > 0);
-  return named >= 0
-    ? named
-    : Math.max(
-        0,
-        tokens.findIndex(n => n > 0),
-      );
+function pivotOf({ languages }: TraceHeader, tokens: Float64Array, wanted?: string): number {
+  const named = languages.findIndex(({ code }, l) => code === (wanted ?? 'en') && tokens[l] > 0);
+  if (named >= 0) return named;
+  const counted = languages.filter((_, l) => tokens[l] > 0).map(({ code }) => code);
+  if (wanted !== undefined) {
+    throw new UserError(
+      `--pivot ${wanted}: no token of that language was counted; choose one of ${counted.join(', ')}.`,
+    );
+  }
+  return Math.max(
+    0,
+    tokens.findIndex(n => n > 0),
+  );
 }
 
 /** Draws that a laptop makes in about a quarter of a minute, at least 200. */

@@ -5,6 +5,7 @@ import pc from 'picocolors';
 import { analyze } from '../../analysis/analyze.ts';
 import { toPng } from '../../analysis/figures/png.ts';
 import { readHeader } from '../../analysis/read/header.ts';
+import { saturation } from '../../analysis/saturation.ts';
 import type { FamilyMaps } from '../../analysis/study/measure.ts';
 import { loadConfig } from '../config/load.ts';
 import type { BackendName } from '../engine/backend.ts';
@@ -28,6 +29,10 @@ interface Options {
   backend: BackendName;
   threads?: number;
   trace?: string;
+  /** An earlier trace of the same documents. */
+  compare?: string;
+  pivot?: string;
+  paired?: boolean;
   json?: boolean;
 }
 
@@ -36,7 +41,15 @@ export async function analyzeRouting(run: string | undefined, options: Options):
   const traceDir = options.trace ?? (await trace(run, options, out.say, out.json));
   const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir, {
     familyMaps: familyMaps(traceDir),
+    pivot: options.pivot,
   });
+  if (options.compare !== undefined) {
+    const compared = await compare(options.compare, traceDir, options.paired ? 'paired' : 'same');
+    const file = join(options.out ?? traceDir, 'saturation.csv');
+    writeFileSync(file, compared.csv);
+    files.push(file);
+    sentences.push(compared.sentence);
+  }
   if (options.png) files.push(...drawPngs(files));
   out.say('');
   for (const sentence of sentences) out.say(sentence);
@@ -46,6 +59,19 @@ export async function analyzeRouting(run: string | undefined, options: Options):
     `Numbers:  ${files.find(name => name.endsWith('metrics.json'))}\nReport:   ${files.find(name => name.endsWith('report.html'))}`,
   );
   out.result({ trace: traceDir, files, sentences, metrics });
+}
+
+/** How much of the routing of one trace is that of another (M16). */
+async function compare(earlier: string, later: string, experts: 'same' | 'paired') {
+  const table = await saturation(earlier, later, { experts });
+  const rows = table.objects() as { layer: number; group: string; saturation: number | null; chance: number }[];
+  const all = rows.filter(row => row.group === 'all' && row.saturation !== null);
+  const of = all.map(({ layer, saturation }) => `${Math.round(100 * saturation!)} % in layer ${layer}`).join(', ');
+  const chance = all.length > 0 ? ` (${Math.round(100 * all[0].chance)} % by chance)` : '';
+  return {
+    csv: `${table.toCSV()}\n`,
+    sentence: `Of the routing of ${later}, ${earlier} had already chosen ${of}${chance}.`,
+  };
 }
 
 /** The paper's families and the linguistically right ones, where both know every language of the trace. */

@@ -73,7 +73,11 @@ test('analyze-routing draws pictures that exist, and again from its own trace', 
   expect(metrics).toBeTypeOf('object');
   const control = JSON.parse(readFileSync(join(world.folder, trace, 'untrained', 'trace.json'), 'utf8'));
   expect(control.untrainedRouter).toBe(0);
-  await json('analyze-routing', '--trace', trace, '--out', 'drawn-again');
+  const again = await json('analyze-routing', '--trace', trace, '--out', 'drawn-again', '--compare', trace);
+  expect(again.sentences.at(-1)).toMatch(/had already chosen 100 % in layer \d/);
+  expect(readFileSync(join(world.folder, 'drawn-again', 'saturation.csv'), 'utf8')).toMatch(
+    /^layer,group,saturation,chance/,
+  );
   const svg = (folder: string): string => readFileSync(join(world.folder, folder, 'flow.svg'), 'utf8');
   expect(svg('drawn-again')).toBe(svg(trace));
 });

@@ -45,6 +45,9 @@ test('verbs, arguments, options and defaults', () => {
       --no-control
       --png
       --trace <dir>
+      --compare <dir>
+      --paired
+      --pivot <code>
       --families <file>
       --memory <size>
       --backend <name> = "auto" (auto native wasm cpu webgpu tensorflow)
