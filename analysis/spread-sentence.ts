@@ -15,7 +15,7 @@ const within = ({ estimate, low, high }: Contrast) =>
     : `${points(estimate)} points, 95 % interval ${points(low)} to ${points(high)}`;
 
 /** The verdict and what it means, without a number: for a headline. No full stop. */
-export function spreadHeadline({ verdict, reason, bands, contrasts, profile }: Spread): string {
+export function spreadHeadline({ verdict, reason, bands, contrasts, profile, beyond }: Spread): string {
   if (!bands || !contrasts) return `Cannot tell whether routing spreads out by language in the end: ${reason}`;
   const L = bands.early.length + bands.middle.length + bands.late.length;
   const end = `the last ${bands.late.length} of ${L} MoE layers`;
@@ -23,6 +23,10 @@ export function spreadHeadline({ verdict, reason, bands, contrasts, profile }: S
   const nowhere = profile.every(({ pFamily }) => (pFamily ?? 0) > 0.05)
     ? `in none of the ${L} MoE layers do experts tell languages apart beyond chance`
     : null;
+  if (beyond && verdict === 'neither' && beyond.byTexts !== 'neither') {
+    const looks = beyond.byTexts === 'U-shape' ? 'a U-shape' : 'late spread';
+    return `Neither late spread nor a U-shape of the router's own: its profile over ${L} MoE layers looks like ${looks}, but routers drawn at random show as much`;
+  }
   return {
     'late spread': `Late spread: experts tell languages apart best in ${end}`,
     'U-shape': `U-shape: experts tell languages apart in the first ${first} and ${end}, less in between, and the end is not above the beginning`,
@@ -33,15 +37,21 @@ export function spreadHeadline({ verdict, reason, bands, contrasts, profile }: S
 }
 
 /** The numbers behind the headline and what they rest on; empty without depth. No full stop. */
-export function spreadNumbers({ verdict, bands, contrasts, languages, units, smallest }: Spread): string {
+export function spreadNumbers({ verdict, bands, contrasts, languages, units, smallest, beyond }: Spread): string {
   if (!bands || !contrasts) return '';
   const [first, between, last] = [bands.early, bands.middle, bands.late].map(band => band.length);
   const numbers =
     `the expert of a token gives away ${percent(contrasts.late.estimate)} of its language's identity in the last ${last}, ` +
     `${percent(contrasts.early.estimate)} in the first ${first} and ${percent(contrasts.middle.estimate)} in the ${between} between`;
   const texts = `${units.number} ${units.kind === 'items' ? 'parallel texts' : 'documents'} in each of ${languages} languages`;
-  const power = verdict === 'neither' && smallest ? `; ${points(smallest)} would be found 8 times in 10` : '';
-  const basis = `late minus the larger of both ${within(contrasts.index)}${power}; ${texts}, one trained model`;
+  const power =
+    verdict === 'neither' && (beyond?.byTexts ?? verdict) === 'neither' && smallest
+      ? `; ${points(smallest)} would be found 8 times in 10`
+      : '';
+  const random = beyond
+    ? `; over ${beyond.routers} routers drawn at random late minus early is ${points(beyond.mean.lateEarly)} and late minus middle ${points(beyond.mean.lateMiddle)}`
+    : '';
+  const basis = `late minus the larger of both ${within(contrasts.index)}${power}${random}; ${texts}, one trained model`;
   return `${numbers} (${basis})`;
 }
 

@@ -4,6 +4,7 @@
 // pooled row rise from early to late, and the overlap of languages falls.
 import type { TraceHeader } from '../routing/trace.ts';
 import { type Bands, bandsOf, noDepth } from './bands.ts';
+import type { BeyondUntrained } from './beyond-untrained.ts';
 import { type Contrast, contrastOf } from './contrast.ts';
 import { type Contrasts, contrastsOf, meanOver, type Verdict, verdictOf } from './contrasts.ts';
 import { profileStatistic, spreadStatistics } from './depth-profiles.ts';
@@ -34,6 +35,8 @@ export interface Spread {
   distance: { verdict: Verdict; contrasts: Contrasts } | null;
   /** Index that texts like these would show as late spread 8 times in 10, from the standard errors. */
   smallest: number | null;
+  /** The verdict against untrained routers, where enough of them were traced. */
+  beyond?: BeyondUntrained;
   /** Languages compared, and how many texts each has. */
   languages: number;
   units: { kind: 'items' | 'documents'; number: number };

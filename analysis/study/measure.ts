@@ -8,6 +8,7 @@ import seedrandom from 'seedrandom';
 import type { CountRow, Trace, TraceHeader } from '../../routing/trace.ts';
 import { UserError } from '../../src/errors.ts';
 import { activationStatistic, anyActivationStatistic } from '../activation.ts';
+import { heldAgainst } from '../beyond-untrained.ts';
 import type { DocumentBlock } from '../block.ts';
 import { collapseStatistic } from '../collapse.ts';
 import { spreadStatistics } from '../depth-profiles.ts';
@@ -75,8 +76,8 @@ export interface Measured {
   resampled: string;
   spread: Spread;
   controls: SpreadControl[];
-  /** Rows of the same texts through an untrained router, where they were traced. */
-  untrained: LanguageRows | null;
+  /** Rows of the same texts through routers drawn at random, one each, where they were traced. */
+  untrained: LanguageRows[];
   /** [L · n] distance of two halves of a language's own texts. */
   baseline: Float64Array;
   familyMaps: FamilyMaps | null;
@@ -89,8 +90,8 @@ export interface Measured {
   lexical: ColumnTable | null;
 }
 
-/** Folder of the untrained router's trace, inside the trace's. */
-export const UNTRAINED = 'untrained';
+/** Folders of the traces of untrained routers, inside the trace's: `untrained`, `untrained-1`, `untrained-2` … */
+export const untrainedFolder = (draw: number): string => (draw === 0 ? 'untrained' : `untrained-${draw}`);
 const SEED = 'routing analysis';
 /** Draws of the lexical nulls, each a pass over all slots. */
 const LEXICAL_DRAWS = 20;
@@ -103,7 +104,7 @@ interface Input {
   counts: DocumentCounts;
   history: CountRow[];
   blocks: AsyncIterable<DocumentBlock> | Iterable<DocumentBlock> | null;
-  untrained: { header: TraceHeader; counts: DocumentCounts } | null;
+  untrained: { header: TraceHeader; counts: DocumentCounts }[];
   vocabulary: Map<number, string>;
 }
 
@@ -112,8 +113,10 @@ export async function measure(directory: string, options: MeasureOptions = {}): 
   const { dropFirst = true } = options;
   const { header, counts } = await readDocumentCounts(directory, { dropFirst });
   const history = readCounts(directory, header);
-  const control = join(directory, UNTRAINED);
-  const untrained = existsSync(join(control, 'trace.json')) ? await readDocumentCounts(control, { dropFirst }) : null;
+  const untrained: Input['untrained'] = [];
+  for (let draw = 0; existsSync(join(directory, untrainedFolder(draw), 'trace.json')); draw++) {
+    untrained.push(await readDocumentCounts(join(directory, untrainedFolder(draw)), { dropFirst }));
+  }
   const hasSlots = rowCount(join(directory, 'trace.parquet')) > 0;
   const blocks = hasSlots ? streamBlocks(directory, { dropFirst, against: counts }) : null;
   const vocabulary = readVocabulary(directory);
@@ -131,7 +134,7 @@ export function measureInMemory(trace: Trace, options: MeasureOptions = {}): Pro
       counts,
       history: trace.counts,
       blocks,
-      untrained: null,
+      untrained: [],
       vocabulary: trace.vocabulary ?? new Map(),
     },
     options,
@@ -151,10 +154,11 @@ async function measured(input: Input, options: MeasureOptions): Promise<Measured
   const effort = effortOf(counts, header, options);
   const statistics = statisticsOf(header, pivot, tokens, options.familyMaps);
   const resampling = distributions(counts, header, statistics, { view: 'selection', seed, ...effort });
-  const spread = spreadOf(resampling, header);
-  const untrained = input.untrained && sameShape(input.untrained.header, header) ? input.untrained.counts : null;
+  const untrained = input.untrained.filter(one => sameShape(one.header, header)).map(one => one.counts);
+  const untrainedRows = untrained.map(one => languageRows(one, 'selection', 'documents', header));
+  const spread = heldAgainst(spreadOf(resampling, header), untrainedRows);
   const controlled = {
-    untrained: untrained ?? undefined,
+    untrained: untrained.at(0),
     conditional: (lexicalTable?.array('conditionalExcess') ?? undefined) as (number | null)[] | undefined,
   };
   return {
@@ -167,7 +171,7 @@ async function measured(input: Input, options: MeasureOptions): Promise<Measured
     ),
     resampled: wordsOf(resampling, effort),
     controls: spread.contrasts ? spreadControls(counts, header, resampling, { seed, ...effort }, controlled) : [],
-    untrained: untrained && languageRows(untrained, 'selection', 'documents', header),
+    untrained: untrainedRows,
     lexical: lexicalTable,
     familyMaps: options.familyMaps ?? null,
     vocabulary: input.vocabulary,

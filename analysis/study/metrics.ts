@@ -67,6 +67,7 @@ function spreadOf({ spread, controls }: Measured): Json {
       overlap: contrastRow(concentration.overlap),
     },
     smallestDetectable: smallest,
+    beyondUntrained: spread.beyond ?? null,
     controls: controls.map(({ kind, label, verdict, contrasts }) => {
       return { kind, label, verdict, contrasts: contrastRows(contrasts) };
     }),

@@ -36,7 +36,10 @@ export function sentencesOf(measured: Measured): string[] {
     concentrationSentence(spread),
     ...controlSentences(controls),
     attributionSentence(spread, controls),
-    distanceSentence(spread, header.languages[measured.pivot].name),
+    distanceSentence(
+      { ...spread, verdict: spread.beyond?.byTexts ?? spread.verdict },
+      header.languages[measured.pivot].name,
+    ),
     zeroTextNote(header),
   ];
   return list.filter(sentence => sentence !== '');
@@ -135,9 +138,10 @@ export function explanationOf({ header, counts, spread, controls, resampled, unt
     spread.bands === null
       ? ''
       : `Layers are compared in bands fixed in advance: the first ${words(bandsOf(L).early.length)}, the ${bandsOf(L).middle.length} between, the last ${words(bandsOf(L).late.length)}. `;
-  const control = untrained
-    ? 'The same texts through routers drawn at random are shown beside the trained one, since hidden states alone already tell scripts apart. '
-    : '';
+  const control =
+    untrained.length > 0
+      ? 'The same texts through routers drawn at random are shown beside the trained one, since hidden states alone already tell scripts apart. '
+      : '';
   const attribution = attributionSentence(spread, controls);
   return `${numbers === '' ? '' : `${numbers}. `}${attribution === '' ? '' : `${attribution} `}${bands}${control}Intervals are over texts (${resampled}), not over training runs: another seed of the same model may differ by more.`;
 }

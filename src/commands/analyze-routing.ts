@@ -6,7 +6,7 @@ import { analyze } from '../../analysis/analyze.ts';
 import { toPng } from '../../analysis/figures/png.ts';
 import { readHeader } from '../../analysis/read/header.ts';
 import { saturation } from '../../analysis/saturation.ts';
-import type { FamilyMaps } from '../../analysis/study/measure.ts';
+import { type FamilyMaps, untrainedFolder } from '../../analysis/study/measure.ts';
 import { loadConfig } from '../config/load.ts';
 import type { BackendName } from '../engine/backend.ts';
 import { removeTrace, writeTrace } from '../trace/write.ts';
@@ -85,6 +85,9 @@ function familyMaps(traceDir: string): FamilyMaps | undefined {
   return { names: ['apollo', 'glottolog'], maps: [apollo, glottolog] };
 }
 
+/** Routers drawn at random that the trained one is held against; one where each pass reads the model from disk. */
+const UNTRAINED_ROUTERS = 5;
+
 /** Wide enough for print: about 300 dots per inch on a page. */
 const PNG_WIDTH = 2000;
 
@@ -111,12 +114,15 @@ async function trace(
   const { held } = traced;
   say(describe(traced, options));
   const dir = options.out ?? join(held.run ?? held.checkpoint, 'routing');
-  const control = join(dir, 'untrained');
   writeTrace(dir, await record(traced, options, silent));
-  if (options.control) {
-    const recorded = await record(traced, { ...options, softmax: false, untrainedRouter: 0 }, silent);
-    writeTrace(control, recorded, { rows: false });
-  } else removeTrace(control); // one of another recording would be taken for its control
+  const draws = !options.control ? 0 : options.memory === undefined ? UNTRAINED_ROUTERS : 1;
+  for (let draw = 0; draw < UNTRAINED_ROUTERS; draw++) {
+    const control = join(dir, untrainedFolder(draw));
+    if (draw < draws) {
+      const recorded = await record(traced, { ...options, softmax: false, untrainedRouter: draw }, silent);
+      writeTrace(control, recorded, { rows: false });
+    } else removeTrace(control); // one of another recording would be taken for its control
+  }
   closeModel(held.model);
   return dir;
 }
