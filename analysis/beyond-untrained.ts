@@ -4,10 +4,10 @@
 // beyond them where c − m − t(.95, N − 1) · √(s² (1 + 1/N) + e²) > 0, the one-sided bound for one more draw.
 // A claim of contrasts.ts then needs both bounds above 0: its own, and this one.
 import type { Bands } from './bands.ts';
-import { type Contrasts, meanOver, type Verdict, verdictOf } from './contrasts.ts';
+import { type Contrasts, meanOver, verdictOf } from './contrasts.ts';
 import { profileStatistic } from './depth-profiles.ts';
 import type { LanguageRows } from './document-counts.ts';
-import type { Spread } from './spread.ts';
+import type { BeyondUntrained, Spread } from './spread.ts';
 import { criticalT } from './student.ts';
 
 /** Untrained routers that a standard deviation needs. */
@@ -16,14 +16,6 @@ export const FEWEST_ROUTERS = 3;
 /** Both tails together, for a one-sided 5 %. */
 const ONE_SIDED = 0.1;
 const NAMES = ['lateEarly', 'lateMiddle', 'earlyMiddle'] as const;
-export interface BeyondUntrained {
-  routers: number;
-  /** The verdict by the texts alone. */
-  byTexts: Verdict;
-  /** Mean of each contrast over the untrained routers, and the bound of trained minus that. */
-  mean: Record<(typeof NAMES)[number], number>;
-  bound: Record<(typeof NAMES)[number], number>;
-}
 
 /** The test of late spread with its verdict held against untrained routers; unchanged with fewer than three of them or without bounds. */
 export function heldAgainst(spread: Spread, untrained: LanguageRows[]): Spread {

@@ -4,7 +4,6 @@
 // pooled row rise from early to late, and the overlap of languages falls.
 import type { TraceHeader } from '../routing/trace.ts';
 import { type Bands, bandsOf, noDepth } from './bands.ts';
-import type { BeyondUntrained } from './beyond-untrained.ts';
 import { type Contrast, contrastOf } from './contrast.ts';
 import { type Contrasts, contrastsOf, meanOver, type Verdict, verdictOf } from './contrasts.ts';
 import { profileStatistic, spreadStatistics } from './depth-profiles.ts';
@@ -18,6 +17,15 @@ export interface Concentration {
   overlap: Contrast;
   /** Whether early layers are shared by one-sided 95 % bounds: by all three, some or none. */
   verdict: 'yes' | 'partly' | 'no' | 'cannot tell';
+}
+/** The verdict held against routers drawn at random; see beyond-untrained.ts. */
+export interface BeyondUntrained {
+  routers: number;
+  /** The verdict by the texts alone. */
+  byTexts: Verdict;
+  /** Mean of each contrast over the untrained routers, and the bound of trained minus that. */
+  mean: Record<'lateEarly' | 'lateMiddle' | 'earlyMiddle', number>;
+  bound: Record<'lateEarly' | 'lateMiddle' | 'earlyMiddle', number>;
 }
 export interface Spread {
   verdict: Verdict;
