@@ -184,8 +184,10 @@ export function agreementSentence({ familyMaps, header }: Measured, tables: Tabl
   const last = rows.at(-1);
   if (!familyMaps || !last || last.difference === null || last.low === null || last.high === null) return '';
   const [first, second] = familyMaps.names;
-  const decided =
-    last.low > 0 ? `with ${first}` : last.high < 0 ? `with ${second}` : 'with neither more than with the other';
+  const closer = last.low > 0 ? first : last.high < 0 ? second : null;
+  // below 0 languages lie nearer to other families than to their own
+  const none = Math.max(last.first, last.second) <= 0;
+  const decided = none ? 'with neither' : closer ? `with ${closer}` : 'with neither more than with the other';
   const fixed = (value: number) => `${value < 0 ? '−' : ''}${Math.abs(value).toFixed(3)}`;
   return (
     `Family maps in layer ${header.moeLayers.at(-1)}: routing agrees ${decided} (silhouette ${first} ${fixed(last.first)}, ` +

@@ -12,8 +12,23 @@ import { trainAll } from './train.ts';
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
+function refuse(words: string): void {
+  process.stderr.write(`reproduce: ${words}\n`);
+  process.exitCode = 2;
+}
+
+/** parseArgs, whose complaint is one line instead of a stack. */
+const understood: typeof parseArgs = config => {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    refuse(`${(error as Error).message.split('. ')[0]}; give train, measure or collect, --only NAMES, --jobs N.`);
+    return process.exit();
+  }
+};
+
 export async function main(args: string[]): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = understood({
     args,
     allowPositionals: true,
     options: {
@@ -26,6 +41,7 @@ export async function main(args: string[]): Promise<void> {
     },
   });
   const jobs = selectJobs(jobsOf(readPlan(values.plan)), values.only);
+  if (jobs.length === 0) return refuse(`--only ${values.only} names no run of the plan; see ${values.plan}.`);
   const root = values.out;
   const steps = positionals.length > 0 ? positionals : ['train', 'measure', 'collect'];
   try {

@@ -9,6 +9,7 @@ import { saturation } from '../../analysis/saturation.ts';
 import { type FamilyMaps, untrainedFolder } from '../../analysis/study/measure.ts';
 import { loadConfig } from '../config/load.ts';
 import type { BackendName } from '../engine/backend.ts';
+import { UserError } from '../errors.ts';
 import { removeTrace, writeTrace } from '../trace/write.ts';
 import { useBackend } from './backend.ts';
 import { closeModel } from './memory.ts';
@@ -37,6 +38,11 @@ interface Options {
 }
 
 export async function analyzeRouting(run: string | undefined, options: Options): Promise<void> {
+  if (options.paired && options.compare === undefined)
+    throw new UserError(
+      '--paired says how to compare, but there is nothing to compare with; name a trace with --compare DIR.',
+    );
+  if (options.compare !== undefined) readHeader(join(options.compare, 'trace.json'));
   const out = createOutput(options.json ?? false);
   const traceDir = options.trace ?? (await trace(run, options, out.say, out.json));
   const { files, metrics, sentences } = await analyze(traceDir, options.out ?? traceDir, {
